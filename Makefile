@@ -1,0 +1,66 @@
+# rollout-local: `make help` lists what there is. Everything runs on a machine with only Python.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+CONSTRAINTS := experiments/constraints.txt
+DEMO_DB := .rollout/demo.db
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format lint types layers record bench faults clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -c $(CONSTRAINTS) -e .
+	@touch $@
+
+$(VENV)/test-installed: $(VENV)/installed
+	$(PIP) install -c $(CONSTRAINTS) -e '.[test]'
+	@touch $@
+
+$(VENV)/dev-installed: $(VENV)/test-installed
+	$(PIP) install -c $(CONSTRAINTS) -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/installed ## replay the shipped experiment offline and show its report
+	@$(BIN)/rollout experiments reproduce experiments/facility-triage --report --keep $(DEMO_DB) --quiet
+	@echo
+	@echo "Browse what the run did:"
+	@echo "  $(BIN)/datasette $(DEMO_DB)"
+	@echo "The same with your own model (needs its key):"
+	@echo "  cd experiments/facility-triage && ../../$(BIN)/rollout optimize run --module target --dataset datasets/facility \\"
+	@echo "    --verifier verifier.json --splits-file splits.json --task-model openai/gpt-4.1-nano --reflection-model openai/gpt-4.1"
+
+test: $(VENV)/test-installed ## the whole test suite
+	$(BIN)/python -m pytest -q -n auto -m "not long" --cov --cov-report=term
+
+check: $(VENV)/dev-installed lint types layers test ## format, lint, types, layers, tests: what CI calls
+
+format: $(VENV)/dev-installed ## rewrite the code in the house format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(VENV)/dev-installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/dev-installed
+	$(BIN)/mypy
+
+layers: $(VENV)/dev-installed
+	$(BIN)/lint-imports --no-cache
+
+faults: $(VENV)/test-installed ## the long fault suite (minutes)
+	$(BIN)/python -m pytest -q -m long
+
+bench: $(VENV)/test-installed ## ratios against plain dspy.GEPA and plain vcrpy, in one run
+	$(BIN)/python -m tests.bench
+
+record: $(VENV)/installed ## make the shipped recordings again, from the simulator, and their locks
+	$(BIN)/python -m tests.record
+
+clean: ## remove what make made
+	rm -rf $(VENV) .rollout build *.egg-info

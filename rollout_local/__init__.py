@@ -1,0 +1,69 @@
+"""rollout-local: optimize an agent's prompt by evolution, offline, in one SQLite file.
+
+Reading order: `domain` (what things are), `search.engine` (what an optimizer is handed), `runs.passes` (the
+four phases), `runs.evaluation` (one trial), `store.ddl` (what is kept), `reports.promotion` (what it means).
+
+Everything public is imported when it is first used, so that `import rollout_local` costs nothing. From then
+on `import mv37.rollout` leads here too, unless the hosted SDK is installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from rollout_local.targets.hosted import stand_in_for_hosted_sdk
+
+if TYPE_CHECKING:
+    from rollout_local.domain.dataset import Task
+    from rollout_local.domain.target import AgentResult, Candidate
+    from rollout_local.runs.api import RunResult, run
+    from rollout_local.targets.current import CurrentRun, current_run
+    from rollout_local.targets.registry import (
+        clear_optimization_targets,
+        get_optimization_target,
+        list_optimization_targets,
+        optimize,
+    )
+
+PUBLIC = {
+    "AgentResult": "rollout_local.domain.target",
+    "Candidate": "rollout_local.domain.target",
+    "CurrentRun": "rollout_local.targets.current",
+    "RunResult": "rollout_local.runs.api",
+    "Task": "rollout_local.domain.dataset",
+    "clear_optimization_targets": "rollout_local.targets.registry",
+    "current_run": "rollout_local.targets.current",
+    "get_optimization_target": "rollout_local.targets.registry",
+    "list_optimization_targets": "rollout_local.targets.registry",
+    "optimize": "rollout_local.targets.registry",
+    "run": "rollout_local.runs.api",
+}
+"""The public names and the modules they live in."""
+
+__all__ = [
+    "AgentResult",
+    "Candidate",
+    "CurrentRun",
+    "RunResult",
+    "Task",
+    "clear_optimization_targets",
+    "current_run",
+    "get_optimization_target",
+    "list_optimization_targets",
+    "optimize",
+    "run",
+]
+
+stand_in_for_hosted_sdk()
+
+
+def __getattr__(name: str) -> Any:
+    if name in PUBLIC:
+        return getattr(importlib.import_module(PUBLIC[name]), name)
+    msg = f"module 'rollout_local' has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *PUBLIC])

@@ -1,0 +1,292 @@
+"""`rollout datasets`: folders and tables in, versions by content, the split of their tasks.
+
+What is read is checked whole before anything is written: a folder or a database that a command could not finish with
+is left as it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rollout_local.cli.options import common, database, json_columns, plain, print_json, print_table, printable
+from rollout_local.errors import InputError
+
+if TYPE_CHECKING:
+    from rollout_local.domain.dataset import Dataset, Split
+
+FOLDER = click.Path(path_type=Path)
+SHOWN = 60
+"""Characters of a question or label that a table shows."""
+
+
+@click.group()
+def datasets() -> None:
+    """Import, convert, split and check datasets (Harbor folders: dataset.toml and a task.json per task)."""
+
+
+@datasets.command("import")
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@common
+def import_(folder: Path, db_path: Path, as_json: bool, **_options: Any) -> None:
+    """Keep the dataset in DIR in the database; the same content is one version."""
+    row = _imported(folder, db_path)
+    if as_json:
+        print_json(row)
+        return
+    what = f"{row['slug']}@{row['version']} · {row['task_count']} tasks · {_short_hash(row)}"
+    click.echo(f"Imported {what}" if row["is_new"] else f"{what} is imported already (unchanged)")
+
+
+@datasets.command()
+@click.argument("source", metavar="SOURCE")
+@click.option("--instruction", metavar="COL", help="The column that becomes the instruction.")
+@click.option("--input", "inputs", metavar="KEY=COL", multiple=True, help="A column that becomes input KEY.")
+@click.option("--metadata", metavar="KEY=COL", multiple=True, help="A column that becomes metadata KEY.")
+@click.option("--name", metavar="COL", help="The column that names the tasks (default: task-0001 …).")
+@click.option("--expected", metavar="COL", help="The column that holds the expected output.")
+@click.option("--split", help="hf: which split (default: train).")
+@click.option("--config", help="hf: which configuration.")
+@click.option("--revision", help="hf: which revision.")
+@click.option("--limit", type=int, metavar="N", help="Take the first N rows.")
+@click.option("--out", type=FOLDER, required=True, metavar="DIR", help="The folder to write.")
+@plain
+def pull(
+    source: str, inputs: Sequence[str], metadata: Sequence[str], out: Path, as_json: bool, quiet: bool, **options: Any
+) -> None:
+    """Make a dataset folder of a table: SOURCE is csv:FILE, jsonl:FILE, parquet:FILE or hf:NAME."""
+    dataset = _pulled(source, inputs, metadata, out, options)
+    if as_json:
+        print_json({**_summary(dataset), "path": str(out)})
+        return
+    click.echo(printable(f"Wrote {out}: {dataset.slug} · {len(dataset.tasks)} tasks"))
+    if not quiet:
+        click.echo(printable(f"Next: rollout datasets split {out}"), err=True)
+
+
+@datasets.command("list")
+@common
+def list_(db_path: Path, as_json: bool, no_color: bool, **_options: Any) -> None:
+    """Show every dataset version in the database."""
+    rows = _rows(db_path)
+    if as_json:
+        print_json(rows)
+        return
+    cells = [(r["slug"], r["version"], r["name"], r["task_count"], _short_hash(r), r["created_at"]) for r in rows]
+    print_table(("slug", "version", "name", "tasks", "hash", "imported at"), cells, color=not no_color)
+
+
+@datasets.command()
+@click.argument("reference", metavar="REF")
+@common
+def show(reference: str, db_path: Path, as_json: bool, no_color: bool, **_options: Any) -> None:
+    """Show the tasks of an imported dataset; REF is SLUG (the newest version) or SLUG@VERSION."""
+    row, dataset = _stored(reference, db_path)
+    if as_json:
+        print_json({**json_columns(row), "tasks": [task.content for task in dataset.tasks]})
+        return
+    click.echo(f"{row['slug']}@{row['version']} · {printable(row['name'])} · {row['task_count']} tasks")
+    click.echo(f"{row['content_hash']}, imported at {row['created_at']}\n")
+    print_table(("task", "question", "metadata", "expected"), _task_cells(dataset), color=not no_color)
+
+
+@datasets.command()
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@click.option("--splits-file", type=FOLDER, metavar="FILE", help="Check this split of the tasks, too.")
+@click.option("--seed", type=int, default=0, show_default=True, help="For a val that FILE does not name.")
+@plain
+def validate(folder: Path, splits_file: Path | None, seed: int, as_json: bool, **_options: Any) -> None:
+    """Check the dataset in DIR, and say what it is; nothing is written."""
+    found = _validated(folder, splits_file, seed)
+    if as_json:
+        print_json(found)
+        return
+    for line in _described(found):
+        click.echo(printable(line))
+
+
+@datasets.command()
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@click.option("--train", type=float, default=0.6, show_default=True, help="Share that the search learns from.")
+@click.option("--val", type=float, default=0.2, show_default=True, help="Share that it selects on.")
+@click.option("--holdout", type=float, default=0.2, show_default=True, help="Share that decides, unseen by the search.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another split.")
+@click.option("--out", type=FOLDER, metavar="FILE", help="The file to write (default: DIR/splits.json).")
+@click.option("--force", is_flag=True, help="Replace a file that says something else.")
+@plain
+def split(folder: Path, out: Path | None, as_json: bool, **options: Any) -> None:
+    """Share the tasks in DIR out to train, val and holdout, and write that down."""
+    file = out or folder / "splits.json"
+    parts, is_new = _divided(folder, file, options)
+    if as_json:
+        print_json({"path": str(file), "is_new": is_new, **parts.model_dump(exclude={"note"})})
+        return
+    click.echo(printable(f"{'Wrote' if is_new else 'Unchanged:'} {file}: {_sizes(parts.sizes())}"))
+
+
+def _imported(folder: Path, db_path: Path) -> dict[str, Any]:
+    from rollout_local.datasets import read_folder
+    from rollout_local.runs.clock import now
+    from rollout_local.store.catalog import import_dataset
+
+    dataset = read_folder(folder)
+    with database(db_path, create=True) as store:
+        return import_dataset(store, dataset, now())
+
+
+def _pulled(
+    source: str, inputs: Sequence[str], metadata: Sequence[str], out: Path, options: Mapping[str, Any]
+) -> Dataset:
+    from rollout_local.datasets import Columns
+    from rollout_local.datasets import pull as pull_table
+
+    single = ("instruction", "name", "expected", "limit", "split", "config", "revision")
+    columns = Columns(
+        inputs=_columns(inputs, "--input"),
+        metadata=_columns(metadata, "--metadata"),
+        **{name: options[name] for name in single},
+    )
+    return pull_table(source, columns, out)
+
+
+def _columns(values: Sequence[str], flag: str) -> dict[str, str]:
+    """`KEY=COL` options as key → column; both are text, whatever they look like."""
+    found: dict[str, str] = {}
+    for value in values:
+        key, separator, column = value.partition("=")
+        if not separator or not key or not column:
+            msg = f"{flag} takes KEY=COLUMN, not {value!r}"
+            raise InputError(msg)
+        if key in found:
+            msg = f"{flag} gives {key!r} twice, from {found[key]!r} and {column!r}; keep one"
+            raise InputError(msg)
+        found[key] = column
+    return found
+
+
+def _rows(db_path: Path) -> list[dict[str, Any]]:
+    from rollout_local.store.catalog import list_datasets
+
+    with database(db_path) as store:
+        return list_datasets(store)
+
+
+def _stored(reference: str, db_path: Path) -> tuple[dict[str, Any], Dataset]:
+    from rollout_local.store.catalog import find_dataset, load_dataset
+
+    with database(db_path) as store:
+        row = find_dataset(store, reference)
+        return row, load_dataset(store, row["id"])
+
+
+def load(reference: str, db_path: Path) -> Dataset:
+    """The dataset of a folder, or of an imported `slug[@version]`; a folder goes first, as it does in a run."""
+    from rollout_local.datasets import read_folder
+
+    is_path = Path(reference).is_dir() or "/" in reference or not db_path.exists()
+    return read_folder(Path(reference)) if is_path else _stored(reference, db_path)[1]
+
+
+def _validated(folder: Path, splits_file: Path | None, seed: int) -> dict[str, Any]:
+    from rollout_local.datasets import check_leakage, make_split, read_folder, read_splits
+
+    dataset = read_folder(folder)
+    found = {
+        **_summary(dataset),
+        "with_expected_output": sum(task.expected_output is not None for task in dataset.tasks),
+        "with_expectations": sum("expectations" in task.metadata for task in dataset.tasks),
+    }
+    if splits_file is not None:
+        parts = make_split(dataset, seed, read_splits(splits_file))
+        check_leakage(dataset, parts)
+        placed = sum(parts.sizes().values())
+        found["splits"] = {"path": str(splits_file), **parts.sizes(), "unused": len(dataset.tasks) - placed}
+        found["splits"]["note"] = parts.note
+    return found
+
+
+def _described(found: Mapping[str, Any]) -> list[str]:
+    lines = [
+        f"{found['slug']} · {found['name']} · {found['task_count']} tasks",
+        found["content_hash"],
+        f"{found['with_expected_output']} with an expected output, {found['with_expectations']} with expectations",
+    ]
+    if "splits" in found:
+        splits = found["splits"]
+        unused = f", {splits['unused']} in none" if splits["unused"] else ""
+        lines.append(f"{splits['path']}: {_sizes(splits)}{unused}; no question stands in two splits")
+        lines += [splits["note"]] if splits["note"] else []
+    return lines
+
+
+def _divided(folder: Path, file: Path, options: Mapping[str, Any]) -> tuple[Split, bool]:
+    """The split, and whether the file was written: one that says the same is left alone."""
+    from rollout_local.datasets import check_leakage, divide, read_folder, write_splits
+
+    dataset = read_folder(folder)
+    parts = divide(dataset, options["seed"], (options["train"], options["val"], options["holdout"]))
+    check_leakage(dataset, parts)
+    if _says(file, parts):
+        return parts, False
+    if file.exists() and not options["force"]:
+        msg = f"{file} exists and says something else; give another --out, or --force to replace it"
+        raise InputError(msg)
+    write_splits(parts, file)
+    return parts, True
+
+
+def _says(file: Path, parts: Split) -> bool:
+    from rollout_local.datasets import read_splits
+
+    try:
+        written = read_splits(file)
+    except InputError:
+        return False
+    return {name: tuple(names) for name, names in written.items()} == parts.model_dump(exclude={"note"})
+
+
+def _summary(dataset: Dataset) -> dict[str, Any]:
+    return {
+        "slug": dataset.slug,
+        "name": dataset.name,
+        "task_count": len(dataset.tasks),
+        "content_hash": dataset.content_hash,
+    }
+
+
+def _task_cells(dataset: Dataset) -> list[tuple[str, ...]]:
+    return [
+        (
+            task.name,
+            _cut(" · ".join(filter(None, [task.instruction, _brief(task.input)]))),
+            _cut(", ".join(task.metadata)),
+            _cut(_brief(task.expected_output)),
+        )
+        for task in dataset.tasks
+    ]
+
+
+def _brief(value: Any) -> str:
+    """A value on one line: a text as it is, an object with one text as that text, anything else as JSON."""
+    if isinstance(value, dict) and len(value) == 1 and isinstance(next(iter(value.values())), str):
+        value = next(iter(value.values()))
+    if value in (None, {}):
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _cut(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN else line[: SHOWN - 1] + "…"
+
+
+def _sizes(sizes: Mapping[str, Any]) -> str:
+    return " · ".join(f"{name} {sizes[name]}" for name in ("train", "val", "holdout"))
+
+
+def _short_hash(row: Mapping[str, Any]) -> str:
+    return str(row["content_hash"])[:19]

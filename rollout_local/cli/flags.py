@@ -1,0 +1,125 @@
+"""The flags of `optimize create`, `run` and `submit`, and the RunConfig that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from rollout_local.cli.options import parse_pairs
+
+if TYPE_CHECKING:
+    from rollout_local.domain.run import RunConfig
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _option(*names: str, **settings: Any) -> Callable[[Command], Command]:
+    return click.option(*names, **settings)
+
+
+FLAGS: tuple[Callable[[Any], Any], ...] = (
+    _option("--module", "modules", multiple=True, help="Module that registers targets (repeatable)."),
+    _option("--target", help="Id of the target."),
+    _option("--dataset", help="Harbor folder, or SLUG[@VERSION] of an imported dataset."),
+    _option("--val-dataset", help="Replaces val; the holdout stays the main dataset's."),
+    _option("--verifier", "verifiers", multiple=True, help="Verifier file or id (repeatable; scores are averaged)."),
+    _option("--splits-file", help="JSON with the task names of train, val and holdout."),
+    _option("--max-tasks", type=int, help="At most N tasks per split, for smoke tests."),
+    _option("--reflection-model", envvar="ROLLOUT_GEPA_REFLECTION_MODEL", help="Model that proposes prompts."),
+    _option("--task-model", envvar="ROLLOUT_GEPA_STUDENT_MODEL", help="Model that the target calls."),
+    _option("--reflection-api-base", help="URL of a local server for the reflection model; no key is then required."),
+    _option("--task-api-base", help="URL of a local server for the task model; no key is then required."),
+    _option("--reflection-param", "reflection_params", multiple=True, metavar="K=V",
+            help="Parameter of the reflection model (default temperature=1.0, max_tokens=32000)."),
+    _option("--task-param", "task_params", multiple=True, metavar="K=V", help="Parameter of the task model."),
+    _option("--auto", type=click.Choice(["light", "medium", "heavy"]), help="Preset budget (default light)."),
+    _option("--max-metric-calls", type=int, help="At most N target executions beyond the baseline pass."),
+    _option("--max-full-evals", type=int, help="Budget in passes over train and val."),
+    _option("--price", "prices", multiple=True, metavar="MODEL=IN,OUT", help="USD per million tokens."),
+    _option("--no-improvement", type=int, help="Stop after N iterations without a better val mean."),
+    _option("--stop-at", type=float, help="Stop when the best val mean reaches X (0-1)."),
+    _option("--min-holdout-improvement", type=float, help="Gate: lift on the holdout of at least X (absolute, 0-1)."),
+    _option("--confidence", type=float, help="Gate: the paired interval at this level lies above 0 (e.g. 0.95)."),
+    _option("--concurrency", type=int, envvar="ROLLOUT_GEPA_CONCURRENCY", help="Trials at once (default 4)."),
+    _option("--seed", type=int, help="Seed of the search and of the split (default 0)."),
+    _option("--optimizer", help="Which optimizer (default gepa)."),
+    _option("--arg", "arguments", multiple=True, metavar="K=V", help="Argument of the optimizer."),
+    _option("--objective", help="What to aim for; told to the reflection model."),
+    _option("--project", help="Project the run belongs to (default: default)."),
+    _option("--run-ref", help="Your own reference."),
+    _option("--tag", "tags", multiple=True, help="Tag (repeatable)."),
+    _option("--name", help="Name of the run."),
+    _option("--log-dir", help="Folder of the run's recording (default .rollout/<run id>)."),
+    _option("--recording", help="Recording file (default <log-dir>/recording.yaml)."),
+    _option("--record-mode", type=click.Choice(["new_episodes", "none", "once", "all"]),
+            help="vcrpy's modes (default new_episodes); none replays with no socket at all."),
+    _option("--replay", metavar="FILE", help="That recording, mode none."),
+    _option("--ignore-field", "ignore_fields", multiple=True, help="JSON field that does not tell requests apart."),
+    _option("--offline", is_flag=True, default=None, help="Live, but loopback and --allow-host only."),
+    _option("--allow-host", "allow_hosts", multiple=True, help="Host that --offline may reach."),
+    _option("--no-recording", is_flag=True, default=None, help="Record nothing."),
+    _option("--timeout", type=float, help="Seconds per trial."),
+)  # fmt: skip
+
+
+def run_flags(command: Command) -> Command:
+    """All flags of a run on a command; it receives them as keyword arguments."""
+    for flag in reversed(FLAGS):
+        command = flag(command)
+    return command
+
+
+def given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a RunConfig from the flags that were given."""
+    fields = {name: value for name, value in values.items() if value is not None and value != ()}
+    for name, flag in (
+        ("reflection_params", "--reflection-param"),
+        ("task_params", "--task-param"),
+        ("arguments", "--arg"),
+    ):
+        if name in fields:
+            fields[name] = parse_pairs(fields[name], flag)
+    if "prices" in fields:
+        fields["prices"] = _prices(fields["prices"])
+    if "replay" in fields:
+        fields["recording"], fields["record_mode"] = fields.pop("replay"), "none"
+    return fields
+
+
+def config_of(fields: Mapping[str, Any]) -> RunConfig:
+    """A RunConfig; what is wrong with it is one sentence that names the flag."""
+    from pydantic import ValidationError
+
+    from rollout_local.domain.run import DEFAULT_REFLECTION_PARAMS, RunConfig
+
+    values = dict(fields)
+    if "reflection_params" in values:
+        values["reflection_params"] = {**DEFAULT_REFLECTION_PARAMS, **values["reflection_params"]}
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise click.UsageError(_sentence(error)) from error
+
+
+def _sentence(error: Any) -> str:
+    first = error.errors()[0]
+    message = str(first["msg"]).removeprefix("Value error, ")
+    if not first["loc"]:
+        return message
+    flag = str(first["loc"][0]).replace("_", "-")
+    return f"--{flag} {first['input']}: {message[0].lower()}{message[1:]}"
+
+
+def _prices(values: tuple[str, ...]) -> dict[str, tuple[float, float]]:
+    prices = {}
+    for value in values:
+        model, _, pair = value.partition("=")
+        try:
+            per_in, per_out = (float(part) for part in pair.split(","))
+        except ValueError:
+            msg = f"--price takes MODEL=IN,OUT (USD per million input and output tokens), not {value!r}"
+            raise click.UsageError(msg) from None
+        prices[model] = (per_in, per_out)
+    return prices

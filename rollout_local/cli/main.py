@@ -1,0 +1,99 @@
+"""The command `rollout`: a table of nouns, and the one boundary that turns errors into exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from typing import NoReturn
+
+import click
+
+from rollout_local.errors import RolloutError, StopSearch
+
+NOUNS: dict[str, tuple[str, str]] = {
+    "init": ("rollout_local.cli.init:init", "Make a working starter folder."),
+    "optimize": ("rollout_local.cli.optimize:optimize", "Create, run, look at and report optimization runs."),
+    "datasets": ("rollout_local.cli.datasets:datasets", "Import, convert, split and check datasets."),
+    "verifiers": ("rollout_local.cli.verifiers:verifiers", "Register, try and explain verifiers."),
+    "experiments": ("rollout_local.cli.experiments:experiments", "Runs that can be repeated."),
+    "simulate": ("rollout_local.cli.simulate:simulate", "A scripted model provider on loopback."),
+    "doctor": ("rollout_local.cli.doctor:doctor", "Check versions, SQLite, keys and air-gap readiness."),
+}
+"""Where each command lives and its one line of help, so that `--help` imports none of them."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """The nouns, in the order of the table."""
+        return list(NOUNS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a noun."""
+        if cmd_name not in NOUNS:
+            return None
+        module, _, attribute = NOUNS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The table, as help."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in NOUNS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="rollout-local", message="%(package)s %(version)s")
+def cli() -> None:
+    """Optimize an agent's prompt by evolution, offline, in one SQLite file."""
+
+
+def main() -> NoReturn:
+    """The entry point: pin the hash seed where a search may follow, run the command, leave with its code."""
+    _pin_hash_seed()
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code; errors become one or two lines on stderr, never a traceback."""
+    try:
+        result = cli.main(arguments, prog_name="rollout", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.exceptions.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (RolloutError, StopSearch) as error:
+        return _say(error, error.exit_code, arguments)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001 - the boundary: a fault of ours is still one line
+        return _say(error, 1, arguments, prefix=f"{type(error).__name__}: ")
+    return result if isinstance(result, int) else 0
+
+
+def _say(error: BaseException, code: int, arguments: list[str], prefix: str = "") -> int:
+    if "-v" in arguments or "--verbose" in arguments:
+        traceback.print_exception(error, file=sys.stderr)
+    click.echo(f"rollout: {prefix}{error}", err=True)
+    return code
+
+
+def _pin_hash_seed() -> None:
+    """Iteration over sets of strings decides ties in GEPA's merges: the same order in every process."""
+    if os.environ.get("PYTHONHASHSEED") != "0" and _is_search(sys.argv[1:]):
+        os.environ["PYTHONHASHSEED"] = "0"
+        os.execv(sys.executable, [sys.executable, "-m", "rollout_local", *sys.argv[1:]])  # noqa: S606 - ourselves
+
+
+def _is_search(arguments: list[str]) -> bool:
+    words = [argument for argument in arguments if not argument.startswith("-")]
+    return "--help" not in arguments and words[:1] in (["optimize"], ["experiments"], ["worker"])

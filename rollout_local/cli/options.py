@@ -1,0 +1,122 @@
+"""What every command shares: `--db`, `--json`, `-q`, `-v`, colour, and how a document or a table is printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from rollout_local.store.schema import Store
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+db_option = click.option(
+    "--db", "db_path", type=click.Path(path_type=Path, dir_okay=False), default="rollout.db", envvar="ROLLOUT_DB",
+    show_default=True, help="The database file.",
+)  # fmt: skip
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else there.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
+color_option = click.option("--no-color", is_flag=True, envvar="NO_COLOR", help="Plain text.")
+
+
+def _verbose(_context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
+    return value
+
+
+verbose_option = click.option(
+    "-v", "--verbose", is_flag=True, expose_value=False, callback=_verbose, help="More detail; tracebacks."
+)
+
+
+def common(command: Command) -> Command:
+    """`--db --json -q -v --no-color` on a command."""
+    for option in (db_option, json_option, quiet_option, verbose_option, color_option):
+        command = option(command)
+    return command
+
+
+def plain(command: Command) -> Command:
+    """`--json -q -v --no-color` on a command that needs no database."""
+    for option in (json_option, quiet_option, verbose_option, color_option):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def database(path: Path, *, create: bool = False) -> Iterator[Store]:
+    """Open the database for one command."""
+    from rollout_local.store.schema import open_store
+
+    with open_store(path, create=create) as store:
+        yield store
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, color: bool = True) -> None:
+    """A table for people, as wide as the terminal; numbers to the right."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold" if color else "", pad_edge=False)
+    for position, name in enumerate(columns):
+        numeric = bool(rows) and all(isinstance(row[position], int | float | None) for row in rows)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(value)) for value in row))
+    console(color=color).print(table)
+
+
+def console(*, color: bool = True, stderr: bool = False) -> Any:
+    """A rich console on stdout or stderr; a pipe gets lines of 100 columns."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else int(os.environ.get("COLUMNS", "100"))
+    return Console(file=stream, no_color=not color, width=width, highlight=False, soft_wrap=False)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """`text` with control characters made visible, so that model text cannot drive the terminal."""
+    return "".join(char if char.isprintable() or char in "\n\t" else f"\\x{ord(char):02x}" for char in text)
+
+
+def parse_pairs(values: Sequence[str], flag: str) -> dict[str, Any]:
+    """`KEY=VALUE` options as a dict; a value that reads as JSON is taken as JSON, otherwise as text."""
+    pairs: dict[str, Any] = {}
+    for value in values:
+        key, separator, text = value.partition("=")
+        if not separator or not key:
+            msg = f"{flag} takes KEY=VALUE, not {value!r}"
+            raise click.UsageError(msg)
+        try:
+            pairs[key] = json.loads(text)
+        except ValueError:
+            pairs[key] = text
+    return pairs
+
+
+def json_columns(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A database row as a document: `x_json` columns become `x`, parsed."""
+    return {
+        key.removesuffix("_json"): json.loads(value) if key.endswith("_json") and value is not None else value
+        for key, value in row.items()
+    }

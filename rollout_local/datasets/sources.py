@@ -1,0 +1,298 @@
+"""A table becomes a Harbor folder: `csv:`, `jsonl:`, `parquet:` or `hf:` and a map from its columns.
+
+Every row becomes one task or the whole table is refused, naming the line: no row is dropped, filled in or
+renamed in silence, and nothing is written before the last row is read. The cells of a csv are text; only a
+cell for metadata or the expected output that is a JSON object or list is read as one, so that labels can
+travel. The other sources keep their types.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rollout_local.datasets.harbor import require_free, task_problem, write_folder
+from rollout_local.datasets.names import name_problem, safe_name
+from rollout_local.documents import kind_of, parse_json, read_text
+from rollout_local.domain.dataset import Dataset, Task
+from rollout_local.errors import InputError
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column becomes what. `inputs` and `metadata` map a task's key to a column.
+
+    `name` is the column that names the tasks (default: `task-0001` …), `limit` the number of rows to take.
+    `split`, `config` and `revision` choose what is loaded from the Hugging Face hub.
+    """
+
+    instruction: str | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    name: str | None = None
+    expected: str | None = None
+    limit: int | None = None
+    split: str | None = None
+    config: str | None = None
+    revision: str | None = None
+
+    def used(self) -> list[str]:
+        """Every column that is asked for, in order."""
+        single = [self.instruction, self.name, self.expected]
+        return [*filter(None, single), *self.inputs.values(), *self.metadata.values()]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row and where it stands (`file:line`)."""
+
+    where: str
+    cells: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """How rows are read, and whether their cells can only be text."""
+
+    rows: Callable[[str, Columns], Iterator[Row]]
+    text_only: bool = False
+
+
+def pull(source: str, columns: Columns, out: Path | str) -> Dataset:
+    """Read `source` (`csv:PATH`, `jsonl:PATH`, `parquet:PATH`, `hf:REPO`) and write it as a Harbor folder.
+
+    Returns the dataset that was written, named after the folder. Raises `InputError`, with nothing written,
+    for an occupied folder, missing columns, damaged or uneven rows, names that occur twice, no rows at all.
+    """
+    folder = Path(out)
+    require_free(folder)
+    _check_columns(columns)
+    scheme, _, address = source.partition(":")
+    if scheme not in SOURCES or not address:
+        hint = f'; did you mean "csv:{source}"?' if source.endswith(".csv") else ""
+        msg = f'the source "{source}" is not one of {", ".join(f"{name}:…" for name in SOURCES)}{hint}'
+        raise InputError(msg)
+    kind = SOURCES[scheme]
+    rows = list(islice(kind.rows(address, columns), columns.limit))
+    if not rows:
+        msg = f"{address} has no rows; there is nothing to make tasks of"
+        raise InputError(msg)
+    slug = safe_name(folder.resolve().name, "dataset")
+    dataset = Dataset(name=slug, slug=slug, tasks=_tasks(rows, columns, text_only=kind.text_only))
+    write_folder(dataset, folder)
+    return dataset
+
+
+def _check_columns(columns: Columns) -> None:
+    if columns.instruction is None and not columns.inputs:
+        msg = "nothing becomes the question; give --instruction COLUMN or --input key=column"
+        raise InputError(msg)
+    if columns.limit is not None and columns.limit < 1:
+        msg = f"--limit {columns.limit} leaves no rows; give at least 1"
+        raise InputError(msg)
+
+
+def _tasks(rows: list[Row], columns: Columns, *, text_only: bool) -> tuple[Task, ...]:
+    width = max(4, len(str(len(rows))))
+    seen: dict[str, str] = {}
+    tasks = []
+    for number, row in enumerate(rows, 1):
+        name = _name(row, columns.name) if columns.name else f"task-{number:0{width}d}"
+        if name in seen:
+            msg = f'{row.where}: the name "{name}" is that of {seen[name]} too; name tasks by a column of unique values'
+            raise InputError(msg)
+        seen[name] = row.where
+        tasks.append(_task(name, row, columns, text_only=text_only))
+    return tuple(tasks)
+
+
+def _task(name: str, row: Row, columns: Columns, *, text_only: bool) -> Task:
+    def structured(column: str) -> Any:
+        value = _cell(row, column)
+        return _label(value) if text_only else value
+
+    expected = structured(columns.expected) if columns.expected else None
+    task = Task(
+        name=name,
+        instruction=_text(row, columns.instruction) if columns.instruction else "",
+        input={key: _cell(row, column) for key, column in columns.inputs.items()},
+        metadata={key: structured(column) for key, column in columns.metadata.items()},
+        expected_output=None if text_only and expected == "" else expected,
+    )
+    if problem := task_problem(task):
+        msg = f"{row.where}: {problem}"
+        raise InputError(msg)
+    return task
+
+
+def _name(row: Row, column: str) -> str:
+    name = " ".join(_text(row, column).split())
+    if problem := name_problem(name):
+        msg = f'{row.where}: column "{column}": {problem}'
+        raise InputError(msg)
+    return name
+
+
+def _text(row: Row, column: str) -> str:
+    value = _cell(row, column)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        msg = f'{row.where}: the column "{column}" holds {kind_of(value)}; it must be a text'
+        raise InputError(msg)
+    return value
+
+
+def _cell(row: Row, column: str) -> Any:
+    _require_columns([column], row.cells, row.where)
+    return row.cells[column]
+
+
+def _require_columns(wanted: list[str], there: Mapping[str, Any] | list[str], where: str) -> None:
+    missing = [column for column in wanted if column not in there]
+    if missing:
+        shown = ", ".join(f'"{column}"' for column in missing)
+        have = ", ".join(f'"{column}"' for column in list(there)[:30])
+        msg = f"{where} has no column {shown}; it has {have}"
+        raise InputError(msg)
+
+
+def _label(cell: str) -> Any:
+    """A csv cell that is a JSON object or list, as that; any other as the text that it is."""
+    if not cell.lstrip().startswith(("{", "[")):
+        return cell
+    try:
+        return parse_json(cell, "cell")
+    except InputError:
+        return cell
+
+
+@contextmanager
+def _wide_fields() -> Iterator[None]:
+    """Lift the csv module's limit of 131,072 characters a field, which is one for the whole process."""
+    before = csv.field_size_limit(sys.maxsize)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _csv_rows(address: str, columns: Columns) -> Iterator[Row]:
+    path = Path(address)
+    lines = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    header = _csv_header(lines, path)
+    _require_columns(columns.used(), header, f"{path}")
+    while True:
+        line = lines.line_num + 1
+        cells = _next_cells(lines, path, line)
+        if cells is None:
+            return
+        if cells and len(cells) != len(header):
+            msg = f"{path}:{line}: {len(cells)} cells where the header has {len(header)}; quote cells that hold commas"
+            raise InputError(msg)
+        if cells:
+            yield Row(f"{path}:{line}", dict(zip(header, cells, strict=True)))
+
+
+def _csv_header(lines: Any, path: Path) -> list[str]:
+    header: list[str] | None = []
+    while header is not None and not header:
+        header = _next_cells(lines, path, lines.line_num + 1)
+    if header is None:
+        msg = f"{path} is empty; the first row must name the columns"
+        raise InputError(msg)
+    twice = sorted({name for name in header if name and header.count(name) > 1})
+    if twice:
+        msg = f'{path}:1: the column "{twice[0]}" occurs twice; rename one'
+        raise InputError(msg)
+    return header
+
+
+def _next_cells(lines: Any, path: Path, line: int) -> list[str] | None:
+    """The next row's cells, `[]` for a blank line, None at the end."""
+    try:
+        with _wide_fields():
+            cells: list[str] | None = next(lines, None)
+    except csv.Error as error:
+        msg = f"{path}:{line}: not readable as csv: {error}; check the quotes of this row"
+        raise InputError(msg) from error
+    return cells
+
+
+def _jsonl_rows(address: str, columns: Columns) -> Iterator[Row]:
+    path = Path(address)
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        cells = parse_json(line, path, number)
+        where = f"{path}:{number}"
+        if not isinstance(cells, dict):
+            msg = f"{where}: is {kind_of(cells)}; each line must be an object"
+            raise InputError(msg)
+        _require_columns(columns.used(), cells, where)
+        yield Row(where, cells)
+
+
+def _parquet_rows(address: str, columns: Columns) -> Iterator[Row]:
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError:
+        _refuse_extra("parquet")
+    if not Path(address).is_file():
+        msg = f"{address} does not exist; check the path"
+        raise InputError(msg)
+    try:
+        table = parquet.read_table(address)
+    except (OSError, ValueError) as error:  # pyarrow.ArrowInvalid is a ValueError
+        msg = f"{address} is not readable as parquet: {error}"
+        raise InputError(msg) from error
+    _require_columns(columns.used(), table.column_names, address)
+    for number, cells in enumerate(table.to_pylist(), 1):
+        yield Row(f"{address}: row {number}", _plain(cells))
+
+
+def _hub_rows(address: str, columns: Columns) -> Iterator[Row]:
+    try:
+        import datasets
+    except ImportError:
+        _refuse_extra("hf")
+    split = columns.split or "train"
+    try:
+        table = datasets.load_dataset(address, columns.config, split=split, revision=columns.revision)
+    except Exception as error:
+        msg = f"hf:{address} (split {split}) could not be loaded: {_first_line(error)}"
+        raise InputError(msg) from error
+    _require_columns(columns.used(), table.column_names, f"hf:{address}")
+    for number, cells in enumerate(table, 1):
+        yield Row(f"hf:{address}: row {number}", _plain(cells))
+
+
+def _plain(cells: Mapping[str, Any]) -> dict[str, Any]:
+    """Dates and times as ISO-8601 text; everything else as it came, for the rules of JSON to judge."""
+    return {key: value.isoformat() if hasattr(value, "isoformat") else value for key, value in cells.items()}
+
+
+def _first_line(error: Exception) -> str:
+    return re.split(r"[\r\n]", str(error).strip() or type(error).__name__)[0]
+
+
+def _refuse_extra(extra: str) -> NoReturn:
+    msg = f"{extra}: sources need the extra rollout-local[{extra}]; pip install 'rollout-local[{extra}]'"
+    raise InputError(msg) from None
+
+
+SOURCES: dict[str, Source] = {
+    "csv": Source(_csv_rows, text_only=True),
+    "jsonl": Source(_jsonl_rows),
+    "parquet": Source(_parquet_rows),
+    "hf": Source(_hub_rows),
+}
+"""Source scheme → how its rows are read."""

@@ -1,0 +1,82 @@
+"""Task, Dataset and Split: what an agent is asked, and which of it a search may see."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rollout_local.domain.identity import content_hash
+
+SplitName = Literal["train", "val", "holdout"]
+SPLITS: tuple[SplitName, ...] = ("train", "val", "holdout")
+
+
+class Value(BaseModel):
+    """A frozen value that refuses fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=False)
+
+
+class Task(Value):
+    """One thing an agent is asked to do.
+
+    `input` and `metadata` are JSON objects; `split` is filled in by the run. Either of `instruction` and
+    `input` may be empty, not both.
+    """
+
+    name: str
+    instruction: str = ""
+    input: dict[str, Any] = Field(default_factory=dict)
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    expected_output: Any = None
+    expected_output_schema: dict[str, Any] | None = None
+    split: SplitName | None = None
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """Everything that the task says, without its place in a split: what its hash is over."""
+        return self.model_dump(exclude={"split"})
+
+    @property
+    def question(self) -> dict[str, Any]:
+        """What the agent is shown: two tasks with equal questions are the same task under two names."""
+        return {"instruction": self.instruction, "input": self.input}
+
+
+class Dataset(Value):
+    """A named list of tasks; its version is the hash of its content."""
+
+    name: str
+    slug: str
+    tasks: tuple[Task, ...]
+
+    @cached_property
+    def content_hash(self) -> str:
+        """`sha256:…` over slug and tasks in their order; the display name does not count."""
+        return content_hash({"slug": self.slug, "tasks": [task.content for task in self.tasks]})
+
+    @cached_property
+    def by_name(self) -> dict[str, Task]:
+        """Task by name."""
+        return {task.name: task for task in self.tasks}
+
+
+class Split(Value):
+    """Names of the tasks that are searched on (train), selected on (val) and decided on (holdout)."""
+
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    holdout: tuple[str, ...]
+    note: str = ""
+    """A sentence for the user where the split was not entirely their own, for example how val was made."""
+
+    def names(self, split: SplitName) -> tuple[str, ...]:
+        """The task names of one split, in order."""
+        names: tuple[str, ...] = getattr(self, split)
+        return names
+
+    def sizes(self) -> dict[str, int]:
+        """`{"train": n, "val": n, "holdout": n}`."""
+        return {split: len(self.names(split)) for split in SPLITS}

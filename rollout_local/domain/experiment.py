@@ -1,0 +1,47 @@
+"""Manifest and Lock: a run that can be repeated, and what it gave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import Field
+
+from rollout_local.domain.dataset import Value
+
+LOCK_SCHEMA = 1
+
+
+class Manifest(Value):
+    """`experiment.toml`: what people write. Paths are relative to the experiment's folder."""
+
+    name: str
+    description: str = ""
+    module: str
+    target: str
+    dataset: str
+    verifier: str | list[str]
+    splits: str | None = None
+    recording: str
+    simulated: bool = False
+    """The models in the recording were a scripted simulator; said wherever results are shown."""
+    run: dict[str, Any] = Field(default_factory=dict)
+    sweep: dict[str, list[Any]] = Field(default_factory=dict)
+
+
+class Lock(Value):
+    """`experiment.lock`: what the tool writes. Hashes of the inputs, versions, digests, headline numbers."""
+
+    schema_number: int = Field(default=LOCK_SCHEMA, alias="schema")
+    inputs: dict[str, str]
+    versions: dict[str, str]
+    digest: str
+    tables: dict[str, str]
+    result: dict[str, Any]
+
+
+def differences(locked: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield `(key, locked value, seen value)` for every key whose values differ, in the order of the keys."""
+    for key in sorted({*locked, *seen}):
+        if locked.get(key) != seen.get(key):
+            yield key, locked.get(key), seen.get(key)

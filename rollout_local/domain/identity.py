@@ -1,0 +1,65 @@
+"""Identity is content: canonical JSON and the hashes that name things.
+
+Two values that are equal as JSON have one canonical text, whatever the order of their keys, and so one hash.
+An integral float is written as the integer that it equals (`1.0` is `1`), since JSON knows only one kind of
+number.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def canonical_json(value: Any) -> str:
+    """The one JSON text of `value`: sorted keys, no spaces, no escapes that JSON does not ask for.
+
+    Raises `ValueError` for NaN and infinities and `TypeError` for what JSON cannot say.
+    """
+    return json.dumps(_canonical(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def content_hash(value: Any) -> str:
+    """`sha256:<64 hex digits>` over the canonical JSON of `value`."""
+    return text_hash(canonical_json(value))
+
+
+def text_hash(text: str) -> str:
+    """`sha256:<64 hex digits>` over the UTF-8 bytes of `text` (lone surrogates are kept apart)."""
+    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def well_formed(value: Any) -> Any:
+    """`value` with every lone surrogate in its texts replaced by U+FFFD, so that it can be stored and sent.
+
+    Models' replies have them where a token cut an escaped pair in two; neither UTF-8 nor SQLite can write them.
+    """
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {well_formed(key): well_formed(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(well_formed, value)) if type(value) in (list, tuple) else value
+    return value
+
+
+def make_id(prefix: str, entropy: bytes) -> str:
+    """A readable id such as `opt_3k7qx2m5la`: base32 over random bytes from the caller (five bits a character)."""
+    return f"{prefix}_{base64.b32encode(entropy).decode('ascii').lower().rstrip('=')}"
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            msg = f"{value} has no place in JSON"
+            raise ValueError(msg)
+        return int(value) if value.is_integer() and abs(value) < 2**53 else value
+    if isinstance(value, Mapping):
+        return {str(key): _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    return value

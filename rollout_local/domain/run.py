@@ -1,0 +1,173 @@
+"""RunConfig, the states of a run and of a trial, and the table of legal moves between states."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from rollout_local.domain.dataset import SPLITS, SplitName, Value
+
+DEFAULT_REFLECTION_PARAMS: dict[str, Any] = {"temperature": 1.0, "max_tokens": 32000}
+
+
+class RunStatus(StrEnum):
+    """Where a run stands."""
+
+    CREATED = "created"
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    def is_terminal(self) -> bool:
+        """Nothing goes on from here but a new attempt."""
+        return self in {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED}
+
+
+MOVES: dict[RunStatus, frozenset[RunStatus]] = {
+    RunStatus.CREATED: frozenset({RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.CANCELLED}),
+    RunStatus.QUEUED: frozenset({RunStatus.RUNNING, RunStatus.CANCELLED}),
+    RunStatus.RUNNING: frozenset(
+        {RunStatus.PAUSED, RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.QUEUED}
+    ),
+    RunStatus.PAUSED: frozenset({RunStatus.RUNNING, RunStatus.QUEUED, RunStatus.CANCELLED}),
+    RunStatus.COMPLETED: frozenset({RunStatus.QUEUED, RunStatus.RUNNING}),
+    RunStatus.FAILED: frozenset({RunStatus.QUEUED, RunStatus.RUNNING}),
+    RunStatus.CANCELLED: frozenset({RunStatus.QUEUED, RunStatus.RUNNING}),
+}
+"""Which status may follow which. From a terminal one, only a new attempt leads on."""
+
+
+class Phase(StrEnum):
+    """What a running run is doing."""
+
+    BASELINE = "evaluating_baseline"
+    SEARCH = "searching"
+    BEST = "evaluating_best"
+    FINALIZE = "finalizing"
+
+
+class StopReason(StrEnum):
+    """Why a search ended or a run waits; stands beside the status."""
+
+    BUDGET_SPENT = "budget_spent"
+    SCORE_REACHED = "score_reached"
+    NO_IMPROVEMENT = "no_improvement"
+    NO_PROPOSALS = "no_proposals"
+    TIME_LIMIT = "time_limit"
+    COST_LIMIT = "cost_limit"
+    CANCELLED = "cancelled"
+    ERROR = "error"
+
+
+class TrialOutcome(StrEnum):
+    """How one execution ended. Only `scored` has a score."""
+
+    SCORED = "scored"
+    TIMEOUT = "timeout"
+    PROVIDER_ERROR = "provider_error"
+    VERIFIER_ERROR = "verifier_error"
+    CANCELLED = "cancelled"
+
+
+class CandidateStatus(StrEnum):
+    """What became of a text. `proposed`: not judged when the budget ended."""
+
+    BASELINE = "baseline"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    PROPOSED = "proposed"
+
+
+class TrialKey(Value):
+    """Names one trial of an attempt. `occurrence` is the ticket of GEPA's fetch, never an order of arrival."""
+
+    attempt: int
+    candidate: str
+    task: str
+    split: SplitName
+    occurrence: int
+
+    @property
+    def scope(self) -> str:
+        """The recording scope of this trial's model calls; free of the attempt, so that a replay finds them."""
+        return f"trial/{self.candidate[7:23]}/{self.split}/{self.task}/{self.occurrence}"
+
+
+class RunConfig(Value):
+    """Every flag of `optimize create`, as stored with the run. Unset means the documented default."""
+
+    modules: tuple[str, ...] = ()
+    target: str | None = None
+    target_url: str | None = None
+    dataset: str | None = None
+    val_dataset: str | None = None
+    verifiers: tuple[str, ...] = ()
+    splits_file: str | None = None
+    max_tasks: int | None = Field(default=None, ge=1)
+    reflection_model: str | None = None
+    task_model: str | None = None
+    reflection_api_base: str | None = None
+    task_api_base: str | None = None
+    reflection_params: dict[str, Any] = Field(default_factory=lambda: dict(DEFAULT_REFLECTION_PARAMS))
+    task_params: dict[str, Any] = Field(default_factory=dict)
+    auto: Literal["light", "medium", "heavy"] | None = None
+    max_metric_calls: int | None = Field(default=None, ge=1)
+    max_full_evals: int | None = Field(default=None, ge=1)
+    max_cost: float | None = Field(default=None, gt=0)
+    prices: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """USD per million input and output tokens, by model."""
+    max_seconds: float | None = Field(default=None, gt=0)
+    no_improvement: int | None = Field(default=None, ge=1)
+    stop_at: float | None = Field(default=None, ge=0, le=1)
+    min_holdout_improvement: float | None = Field(default=None, ge=0, le=1)
+    confidence: float | None = Field(default=None, gt=0, lt=1)
+    concurrency: int = Field(default=4, ge=1)
+    seed: int = 0
+    optimizer: str = "gepa"
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    objective: str | None = None
+    project: str = "default"
+    run_ref: str | None = None
+    tags: tuple[str, ...] = ()
+    name: str | None = None
+    log_dir: str | None = None
+    recording: str | None = None
+    record_mode: Literal["new_episodes", "none", "once", "all"] = "new_episodes"
+    ignore_fields: tuple[str, ...] = ()
+    no_recording: bool = False
+    offline: bool = False
+    allow_hosts: tuple[str, ...] = ()
+    reuse: bool = False
+    executor: str = "threads"
+    timeout: float | None = Field(default=None, gt=0)
+    simulated: bool = False
+    """The models are a scripted simulator's; said wherever results are shown."""
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> RunConfig:
+        given = [f for f in ("auto", "max_metric_calls", "max_full_evals") if getattr(self, f) is not None]
+        if len(given) > 1:
+            flags = " and ".join("--" + name.replace("_", "-") for name in given)
+            msg = f"{flags} are both given; a run has exactly one budget: keep one of them"
+            raise ValueError(msg)
+        return self
+
+
+OPERATIONAL = frozenset(
+    {
+        "concurrency", "max_cost", "max_seconds", "log_dir", "recording", "record_mode", "no_recording", "offline",
+        "allow_hosts", "executor", "name", "tags", "run_ref", "project", "prices", "reflection_api_base",
+        "task_api_base", "ignore_fields", "min_holdout_improvement", "confidence", "simulated",
+    }
+)  # fmt: skip
+"""Fields of `RunConfig` that do not decide the search: hosts, limits of time and cost, names, the gate."""
+
+__all__ = [
+    "DEFAULT_REFLECTION_PARAMS", "MOVES", "OPERATIONAL", "SPLITS", "CandidateStatus", "Phase", "RunConfig",
+    "RunStatus", "StopReason", "TrialKey", "TrialOutcome",
+]  # fmt: skip

@@ -1,0 +1,149 @@
+"""The one door to litellm: completions, prices, and the switches that keep libraries from fetching.
+
+No library may fetch anything for itself, live runs included: price maps, telemetry, tokenizers, update checks.
+The switches are environment variables that litellm and DSPy read while they are imported, so
+`keep_libraries_offline()` comes before the first import of either.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+SWITCHES = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # litellm's and DSPy's price map
+    "LITELLM_OFFLINE_MODE": "true",  # the other catalogues, tokenizers of litellm
+    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
+    "LITELLM_MODE": "PRODUCTION",  # no .env is read into the environment
+    "LITELLM_LOG": "ERROR",
+    "LITELLM_RUST": "0",  # Rust clients are not seen by the recording
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "TQDM_DISABLE": "1",  # GEPA draws a bar that cannot be switched off by an argument; ours stands in its place
+}
+"""What is set, by variable; the reason beside it."""
+
+DUMMY_KEY = "not-a-key"
+KEY_VARIABLES = {
+    "openai": "OPENAI_API_KEY",
+    "anthropic": "ANTHROPIC_API_KEY",
+    "openrouter": "OPENROUTER_API_KEY",
+    "gemini": "GEMINI_API_KEY",
+    "google": "GOOGLE_API_KEY",
+    "mistral": "MISTRAL_API_KEY",
+    "groq": "GROQ_API_KEY",
+    "together_ai": "TOGETHERAI_API_KEY",
+    "deepseek": "DEEPSEEK_API_KEY",
+    "xai": "XAI_API_KEY",
+    "cohere": "COHERE_API_KEY",
+    "azure": "AZURE_API_KEY",
+    "fireworks_ai": "FIREWORKS_AI_API_KEY",
+    "perplexity": "PERPLEXITYAI_API_KEY",
+}
+"""The variable that holds the key of a provider, by litellm's prefix."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """The answer of one chat completion. Token counts are None where the provider gave no usage."""
+
+    text: str
+    tokens_in: int | None
+    tokens_out: int | None
+    tool_calls: Sequence[Mapping[str, Any]] = ()
+
+
+def keep_libraries_offline() -> None:
+    """Set every switch, except where the user has set it."""
+    for name, value in SWITCHES.items():
+        os.environ.setdefault(name, value)
+
+
+def complete(
+    model: str, messages: Sequence[Mapping[str, Any]], *, api_base: str | None = None, **params: Any
+) -> Completion:
+    """One chat completion through litellm. Raises litellm's exceptions; nothing is retried or cached here."""
+    keep_libraries_offline()
+    import litellm
+
+    if api_base is not None:
+        params = {"api_key": key_of(model) or DUMMY_KEY, **params, "api_base": api_base}
+    reply = litellm.completion(model=model, messages=list(messages), num_retries=0, max_retries=0, **params)
+    usage = getattr(reply, "usage", None)
+    message = reply.choices[0].message
+    return Completion(
+        text=message.content or "",
+        tokens_in=getattr(usage, "prompt_tokens", None),
+        tokens_out=getattr(usage, "completion_tokens", None),
+        tool_calls=tuple(call.model_dump() for call in (message.tool_calls or ())),
+    )
+
+
+def provider_of(model: str) -> str:
+    """The provider's prefix of a model name: `openrouter/openai/x` is `openrouter`; without one, `openai`."""
+    return model.split("/", 1)[0] if "/" in model else "openai"
+
+
+def key_variable(model: str) -> str:
+    """The environment variable that is expected to hold the key of this model's provider."""
+    provider = provider_of(model)
+    return KEY_VARIABLES.get(provider, provider.upper().replace("-", "_") + "_API_KEY")
+
+
+def key_of(model: str) -> str | None:
+    """The key for this model from the environment, or None."""
+    return os.environ.get(key_variable(model)) or None
+
+
+def set_dummy_keys(models: Sequence[str]) -> None:
+    """Give clients that insist on a key one that opens nothing, where the environment has none."""
+    for name in {key_variable(model) for model in models} | {"OPENAI_API_KEY", "ANTHROPIC_API_KEY"}:
+        os.environ.setdefault(name, DUMMY_KEY)
+
+
+def price(
+    model: str, tokens_in: int, tokens_out: int, prices: Mapping[str, tuple[float, float]] | None = None
+) -> float | None:
+    """What a call costs in USD, or None where the price is not known (it is never guessed).
+
+    `prices` (USD per million input and output tokens) goes before litellm's local table. Provider prefixes
+    are tried as given and without them.
+    """
+    for name in _names(model):
+        if prices and name in prices:
+            per_in, per_out = prices[name]
+            return (tokens_in * per_in + tokens_out * per_out) / 1e6
+    for name in _names(model):
+        entry = _price_table().get(name)
+        if entry is not None:
+            return tokens_in * entry[0] + tokens_out * entry[1]
+    return None
+
+
+def _names(model: str) -> list[str]:
+    parts = model.split("/")
+    return ["/".join(parts[i:]) for i in range(len(parts))]
+
+
+@cache
+def _price_table() -> dict[str, tuple[float, float]]:
+    """USD per token from the table that ships in litellm, read as data: importing litellm takes seconds."""
+    spec = importlib.util.find_spec("litellm")
+    if spec is None or spec.origin is None:
+        return {}
+    table = Path(spec.origin).with_name("model_prices_and_context_window_backup.json")
+    entries = orjson.loads(table.read_bytes())
+    return {
+        name: (float(entry["input_cost_per_token"]), float(entry["output_cost_per_token"]))
+        for name, entry in entries.items()
+        if isinstance(entry.get("input_cost_per_token"), int | float)
+        and isinstance(entry.get("output_cost_per_token"), int | float)
+    }

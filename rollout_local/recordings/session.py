@@ -1,0 +1,339 @@
+"""An open recording: what is served, what is sent, what is written, and who is told.
+
+Invariant: before a caller sees an answer it is on disk (or claimed from there), and the sink knows it. A request
+that may not be sent raises a `BaseException` (`RecordingMiss`, `Paused`, or what the gate raises), because DSPy
+and GEPA turn every `Exception` into a score of 0.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from rollout_local.errors import Paused, RecordingMiss
+from rollout_local.recordings import lines, live
+from rollout_local.recordings.cassette import Cassette
+from rollout_local.recordings.exchange import (
+    Answer,
+    Exchange,
+    Failure,
+    FailureKind,
+    Headers,
+    RecordMode,
+    Stats,
+    Unplayed,
+)
+from rollout_local.recordings.guard import Doors
+from rollout_local.recordings.identity import Asked, Reader, uncompressed
+from rollout_local.recordings.lines import Interaction
+from rollout_local.recordings.nearest import parts_of
+from rollout_local.recordings.tape import Tape
+
+Sink = Callable[[Exchange], None]
+Gate = Callable[[], None]
+Classify = Callable[[BaseException], FailureKind | None]
+
+
+class Recording:
+    """The recording that is open. `sink` is told of every exchange; `gate` may refuse a request before it is sent."""
+
+    def __init__(
+        self,
+        path: Path | None,
+        mode: RecordMode,
+        *,
+        reader: Reader,
+        tape: Tape | None = None,
+        cassette: Cassette | None = None,
+        strict: bool = False,
+        lease: str | None = None,
+        doors: Doors | None = None,
+        note: str = "",
+        sink: Sink | None = None,
+    ) -> None:
+        self.path = path
+        self.mode = mode
+        self.sink = sink
+        self.gate: Gate | None = None
+        self.blocked: list[str] = []
+        self._reader = reader
+        self._tape = tape
+        self._cassette = cassette
+        self._strict = strict
+        self._lease = lease
+        self._doors = doors
+        self._note = note
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._in_flight: Counter[str] = Counter()
+        self._attempts = dict(cassette.attempts) if cassette else {}
+
+    # what the rest of the program asks
+
+    def in_flight(self, scope: str) -> int:
+        """How many requests are under way in a scope: sent and not answered, or answered and still streaming."""
+        with self._lock:
+            return self._in_flight[scope]
+
+    def stats(self) -> Stats:
+        """Counts since the recording was opened."""
+        with self._lock:
+            count = dict(self._counts)
+        waiting = self._cassette.waiting() if self._cassette else 0
+        return Stats(
+            recorded=count.get("recorded", 0),
+            replayed=count.get("replayed", 0),
+            missed=count.get("missed", 0),
+            unplayed=waiting,
+            from_other_scope=count.get("from_other_scope", 0),
+        )
+
+    def unplayed(self, most: int | None = None) -> list[Unplayed]:
+        """The interactions in the file that nobody has asked for; at most so many of them."""
+        return self._cassette.unplayed(most) if self._cassette else []
+
+    def restart(self, scope: str) -> None:
+        """Start a scope anew. In replay it is played from its beginning; else what it had is void."""
+        if self._cassette is not None and self._tape is None:
+            self._cassette.rewind(scope)
+            return
+        with self._lock:
+            if scope in self._attempts:
+                self._attempts[scope] += 1
+        if self._cassette is not None:
+            self._cassette.forget(scope)
+
+    # what the clients call
+
+    def begin(
+        self,
+        client: str,
+        classify: Classify,
+        method: str,
+        url: str,
+        headers: Iterable[tuple[str, str]],
+        body: bytes | None,
+    ) -> Call:
+        """Ask for a request's answer. The call has one (`answer`), or the request is to be sent and reported to it.
+
+        Raises `RecordingMiss`, `Paused`, or what the gate or the sink raises.
+        """
+        asked = self._reader.read(method, url, headers, body)
+        scope = live.scope_name()
+        with self._lock:
+            self._in_flight[scope] += 1
+            attempt = self._attempts.setdefault(scope, 1)
+        call = Call(self, asked, scope, attempt, client, classify)
+        try:
+            if not self._play(call):
+                self._may_send(asked)
+        except BaseException:
+            call.drop()
+            raise
+        return call
+
+    def _play(self, call: Call) -> bool:
+        if self._cassette is None:
+            return False
+        claimed = self._cassette.claim(call.asked.key, call.scope, strict=self._strict)
+        if claimed is None:
+            if self._tape is None:
+                raise self._miss(call)
+            return False
+        item, elsewhere = claimed
+        with self._lock:
+            self._counts["replayed"] += 1
+            self._counts["from_other_scope"] += elsewhere
+        call.answer = item.answer
+        self._tell(call, item.answer, item.seconds, replayed=True)
+        call.drop()
+        return True
+
+    def _may_send(self, asked: Asked) -> None:
+        host = urlsplit(asked.url).hostname or ""
+        if self._doors is not None and not self._doors.open_to(host):
+            self.blocked.append(host)
+            raise Paused(f"offline: a request to {host} was stopped; --allow-host {host} allows it.", reason="error")
+        if self.gate is not None:
+            self.gate()
+
+    def _miss(self, call: Call) -> RecordingMiss:
+        with self._lock:
+            self._counts["missed"] += 1
+        asked = call.asked
+        told = [f"Not recorded: {asked.method} {asked.url} (scope {call.scope or 'none'}, key {asked.key})."]
+        if self._cassette is not None:
+            told += self._cassette.explain(asked, call.scope, self._reader)
+        if self._note:
+            told.append(self._note)
+        told.append(
+            "Record what is missing with --record-mode new_episodes, or leave out a volatile field: --ignore-field N."
+        )
+        return RecordingMiss("\n".join(told))
+
+    def _keep(self, call: Call, answer: Answer) -> None:
+        """Write an answer, then tell the sink."""
+        seconds = time.perf_counter() - call.clock
+        if self._tape is not None:
+            asked = call.asked
+            self._tape.append(
+                lines.dump(
+                    Interaction(
+                        key=asked.key,
+                        scope=call.scope,
+                        attempt=call.attempt,
+                        parts=parts_of(asked.canonical),
+                        recorded_at=call.started,
+                        seconds=seconds,
+                        lease=self._lease,
+                        method=asked.method,
+                        url=asked.url,
+                        headers=asked.headers,
+                        body=asked.body,
+                        answer=answer,
+                    )
+                )
+            )
+        with self._lock:
+            self._counts["recorded"] += 1
+        self._tell(call, answer, seconds, replayed=False)
+
+    def _clean(self, answer: Answer, encoded: bool) -> Answer:
+        redactor = self._reader.redactor
+        body = answer.body
+        if encoded:
+            encoding = next((value for name, value in answer.headers if name.lower() == "content-encoding"), "")
+            body = uncompressed(body, encoding)
+        failure = answer.failure
+        if failure is not None:
+            failure = Failure(failure.kind, failure.client, failure.name, redactor.text(failure.message))
+        headers = redactor.response_headers(answer.headers)
+        return Answer(answer.status, redactor.text(answer.reason), headers, redactor.body(body), failure, answer.cut)
+
+    def _tell(self, call: Call, answer: Answer, seconds: float, *, replayed: bool) -> None:
+        if self.sink is None:
+            return
+        asked = call.asked
+        self.sink(
+            Exchange(
+                scope=call.scope,
+                key=asked.key,
+                question=asked.question(),
+                method=asked.method,
+                url=asked.url,
+                request_body=_readable(asked.body),
+                status=answer.status,
+                response_body=_readable(answer.body),
+                error=answer.failure.kind if answer.failure else None,
+                retry_after=_retry_after(answer.headers, call.started),
+                started=call.started,
+                duration=seconds,
+                replayed=replayed,
+            )
+        )
+
+    def _leave(self, scope: str) -> None:
+        with self._lock:
+            self._in_flight[scope] -= 1
+            if not self._in_flight[scope]:
+                del self._in_flight[scope]
+
+
+class Call:
+    """One request under way. Exactly one of `answered`, `failed` and `drop` ends it; later ones do nothing."""
+
+    __slots__ = (
+        "_classify",
+        "_done",
+        "_recording",
+        "answer",
+        "asked",
+        "attempt",
+        "client",
+        "clock",
+        "scope",
+        "started",
+    )
+
+    def __init__(
+        self, recording: Recording, asked: Asked, scope: str, attempt: int, client: str, classify: Classify
+    ) -> None:
+        self._recording = recording
+        self._classify = classify
+        self._done = False
+        self.asked = asked
+        self.scope = scope
+        self.attempt = attempt
+        self.client = client
+        self.answer: Answer | None = None
+        self.started = time.time()
+        self.clock = time.perf_counter()
+
+    def answered(
+        self, status: int, reason: str, headers: Headers, body: bytes, *, encoded: bool, cut: bool = False
+    ) -> None:
+        """The response is whole (or was `cut` by the caller); `encoded` as in `Tap`."""
+        if not self._done:
+            self._end(Answer(status, reason, headers, body, cut=cut), encoded)
+
+    def failed(self, error: BaseException, passed: tuple[int, str, Headers, bytes, bool] | None = None) -> None:
+        """The request, or its response after `passed`, ended in an exception of the client."""
+        if self._done:
+            return
+        kind = self._classify(error)
+        if kind is None:
+            self.drop()
+            return
+        failure = Failure(kind, self.client, type(error).__name__, str(error))
+        status, reason, headers, body, encoded = passed or (None, kind, (), b"", False)
+        self._end(Answer(status, reason, headers, body, failure), encoded)
+
+    def drop(self) -> None:
+        """Nothing is to be recorded: it was cancelled, refused, or served."""
+        if not self._done:
+            self._done = True
+            self._recording._leave(self.scope)  # noqa: SLF001  a call is its recording's
+
+    def _end(self, answer: Answer, encoded: bool) -> None:
+        recording = self._recording
+        self._done = True
+        try:
+            recording._keep(self, recording._clean(answer, encoded))  # noqa: SLF001
+        finally:
+            recording._leave(self.scope)  # noqa: SLF001
+
+
+def _readable(body: bytes | None) -> Any:
+    """Parsed JSON, or text, or None."""
+    if not body:
+        return None
+    if body[:1] in b'{["':
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError:
+            pass
+    return body.decode("utf-8", "replace")
+
+
+def _retry_after(headers: Headers, now: float) -> float | None:
+    """Seconds to wait, from `retry-after-ms` or `retry-after` (seconds or a date; RFC 9110, 10.2.3)."""
+    named = dict(headers)
+    try:
+        if "retry-after-ms" in named:
+            return float(named["retry-after-ms"]) / 1000
+        if "retry-after" not in named:
+            return None
+        value = named["retry-after"].strip()
+        if value.replace(".", "", 1).isdigit():
+            return float(value)
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
+    except ValueError:
+        return None

@@ -1,0 +1,135 @@
+"""One hash over all that the newest attempt of a run found: equal digests are the same run.
+
+Only what the inputs decide goes in: texts, lineage, judgements, outcomes, scores, feedback, outputs, the report.
+Out stay cost, latency, error texts, ids, times, traces, tries, what a target put in `metadata`, whether a trial
+was reused (and so the calls spent), and whether the models were simulated. Rows are sorted by
+what they are, floats carry 12 significant digits, means are taken by `fsum` over final trials.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rollout_local.domain.dataset import SPLITS
+from rollout_local.domain.identity import content_hash
+from rollout_local.reports import promotion
+from rollout_local.reports.statistics import mean
+from rollout_local.store import reads
+from rollout_local.store.schema import Store
+
+Rows = dict[str, list[dict[str, Any]]]
+
+REPORT_LEFT_OUT = frozenset({"run_id", "attempt", "status", "simulated", "volatile"})
+
+
+@dataclass(frozen=True)
+class Digest:
+    """`sha256:…` over all tables, and one for each of them."""
+
+    digest: str
+    tables: dict[str, str]
+
+
+def digest(store: Store, run: Mapping[str, Any]) -> Digest:
+    """The digest of the newest attempt of `run`, a row of `reads.run()`."""
+    return digest_of(rows(store, run))
+
+
+def digest_of(canonical: Rows) -> Digest:
+    """The digest of canonical rows."""
+    tables = {name: content_hash(table) for name, table in canonical.items()}
+    return Digest(content_hash(tables), tables)
+
+
+def rows(store: Store, run: Mapping[str, Any]) -> Rows:
+    """The canonical rows by table: `candidates, parents, proposals, trials, report` (one row, or none).
+
+    The report is the one that the run wrote; where it wrote none yet, the list is empty.
+    """
+    run_id, attempt = run["id"], run["attempt"]
+    candidates = reads.candidates(store, run_id, attempt)
+    trials = reads.final_trials(store, run_id, attempt)
+    report = reads.newest_report(store, run_id, attempt)
+    found: dict[str, Any] = {
+        "candidates": _candidates(candidates, trials),
+        "parents": sorted(reads.parents(store, run_id, attempt), key=lambda edge: (edge["child"], edge["parent"])),
+        "proposals": _proposals(reads.proposals(store, run_id, attempt)),
+        "trials": _trials(candidates, trials),
+        "report": [] if report is None else [_report(json.loads(report))],
+    }
+    return {name: promotion.rounded(table) for name, table in found.items()}
+
+
+def _candidates(candidates: Sequence[Mapping[str, Any]], trials: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    scores: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for trial in trials:
+        if trial["score"] is not None:
+            scores[trial["candidate_hash"], trial["split"]].append(trial["score"])
+    return [
+        {
+            "number": candidate["number"],
+            "status": candidate["status"],
+            "components": json.loads(candidate["components_json"]),
+            "content_hash": candidate["content_hash"],
+            **{split: _mean(scores[candidate["content_hash"], split]) for split in SPLITS},
+        }
+        for candidate in sorted(candidates, key=lambda row: row["number"])
+    ]
+
+
+def _mean(scores: Sequence[float]) -> dict[str, Any]:
+    return {"mean": mean(scores), "n": len(scores)}
+
+
+def _proposals(proposals: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    found = [
+        {
+            "iteration": row["iteration"],
+            "component": row["component"],
+            "parent": row["parent_number"],
+            "candidate": row["candidate_number"],
+            "accepted": None if row["accepted"] is None else bool(row["accepted"]),
+            "reason": row["reason"],
+            "minibatch_before": row["minibatch_before"],
+            "minibatch_after": row["minibatch_after"],
+            "feedback": json.loads(row["feedback_json"]),
+        }
+        for row in proposals
+    ]
+    return sorted(found, key=lambda row: (row["iteration"], row["component"], row["candidate"] or -1, row["reason"]))
+
+
+def _trials(candidates: Sequence[Mapping[str, Any]], trials: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A trial names the first candidate with its text: a later proposal may have come to the same one."""
+    numbers: dict[str, int] = {}
+    for candidate in sorted(candidates, key=lambda row: row["number"]):
+        numbers.setdefault(candidate["content_hash"], candidate["number"])
+    found = [_trial(row, numbers[row["candidate_hash"]]) for row in trials]
+    return sorted(found, key=lambda row: (row["candidate"], row["split"], row["task"], row["occurrence"]))
+
+
+def _trial(row: Mapping[str, Any], number: int) -> dict[str, Any]:
+    return {
+        "candidate": number,
+        "split": row["split"],
+        "task": row["task_name"],
+        "occurrence": row["occurrence"],
+        "phase": row["phase"],
+        "outcome": row["outcome"],
+        "score": row["score"],
+        "passed": None if row["passed"] is None else bool(row["passed"]),
+        "feedback": row["feedback"],
+        "output": row["output"],
+        "output_kind": row["output_kind"],
+        "checks": json.loads(row["checks_json"] or "null"),
+    }
+
+
+def _report(report: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in report.items() if name not in REPORT_LEFT_OUT}
+    calls = {phase: {"asked": c["asked"], "errors": c["errors"]} for phase, c in report["calls"].items()}
+    return kept | {"calls": calls, "budget": {"asked": report["budget"]["asked"]}}

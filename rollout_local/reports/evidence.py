@@ -1,0 +1,83 @@
+"""The rows that a report is made of, gathered once; everything after this is a pure function of them.
+
+Only final trials of the newest attempt are evidence: a superseded one was corrected. A trial belongs to the
+text that it ran, so trials are found by content hash. A rescore replaces `trials` and keeps the rest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rollout_local.domain.dataset import Task
+from rollout_local.errors import InputError
+from rollout_local.store import catalog, reads
+from rollout_local.store.schema import Store
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A run (its row and its config), its target, the two candidates compared, all final trials, the tasks."""
+
+    run: Row
+    config: Mapping[str, Any]
+    target: Row
+    baseline: Row
+    best: Row
+    trials: Sequence[Row]
+    calls: Mapping[str, Row]
+    tasks: Mapping[str, Task]
+    split: Mapping[str, Sequence[str]]
+
+    @property
+    def changed(self) -> bool:
+        """The best text is another one than the baseline's."""
+        return bool(self.best["content_hash"] != self.baseline["content_hash"])
+
+    def trials_of(self, candidate: Row, split: str) -> list[Row]:
+        """Final trials of a candidate's text on a split, with a score or without."""
+        wanted = (candidate["content_hash"], split)
+        return [trial for trial in self.trials if (trial["candidate_hash"], trial["split"]) == wanted]
+
+    def scores(self, candidate: Row, split: str) -> list[float]:
+        """The scores of a candidate on a split, one per scored trial, each in [0, 1]."""
+        return [trial["score"] for trial in self.trials_of(candidate, split) if trial["score"] is not None]
+
+
+def gather(store: Store, run: Row) -> Evidence:
+    """The evidence of the newest attempt of `run`, a row of `reads.run()`.
+
+    Raises `InputError` where nothing has been evaluated yet.
+    """
+    if run["baseline_candidate_id"] is None:
+        msg = f"run {run['id']} has evaluated nothing yet; start it with `rollout optimize run {run['id']}`"
+        raise InputError(msg)
+    best = run["best_candidate_id"] or run["baseline_candidate_id"]
+    return Evidence(
+        run=run,
+        config=json.loads(run["config_json"]),
+        target=reads.target(store, run["target_row_id"]),
+        baseline=reads.candidate(store, run["baseline_candidate_id"]),
+        best=reads.candidate(store, best),
+        trials=reads.final_trials(store, run["id"], run["attempt"]),
+        calls=reads.phase_calls(store, run["id"], run["attempt"]),
+        tasks=tasks_of(store, run),
+        split=json.loads(run["split_json"]),
+    )
+
+
+def tasks_of(store: Store, run: Row) -> dict[str, Task]:
+    """The tasks of a run by name: those of its dataset, and of its val dataset where it has one."""
+    datasets = [run["val_dataset_id"], run["dataset_id"]]
+    loaded = [catalog.load_dataset(store, dataset) for dataset in datasets if dataset is not None]
+    return {name: task for dataset in loaded for name, task in dataset.by_name.items()}
+
+
+def texts_of(candidate: Row) -> dict[str, str]:
+    """The texts of a candidate by component."""
+    texts: dict[str, str] = json.loads(candidate["components_json"])
+    return texts

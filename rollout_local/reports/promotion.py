@@ -1,0 +1,203 @@
+"""The promotion report: the best candidate against the baseline, on a holdout that the search never saw.
+
+A plain JSON-able dict, a pure function of stored rows. Every score is in [0, 1] and every mean is one over
+single trials, so no two numbers in it have different units. Whatever another run of the same search would
+measure differently (cost, latency, times) stands under `volatile` alone. The keys:
+
+    run_id, attempt, target {id, kind}, status, stop_reason, simulated (where the run's config says)
+    degraded, degraded_why          train or holdout trials ended without a score, and how many of which
+    baseline, best                  {number, text, components, train, val, holdout: {mean, n, sd}}
+    changed                         the best text is not the baseline's
+    holdout                         {n, lift, sd, standard_error, interval [low, high], confidence, sign_test_p,
+                                    permutation_p, wins, losses, ties, smallest_detectable_lift}, paired by task
+    improved, regressed             [{task, instruction, input, lift, baseline, best: {score, output, feedback}}]
+    checks                          [{id, n, before, after, lift}] of the verifiers, over the holdout tasks of both
+    overfitting                     {train, val, holdout: {baseline, best, lift, n}}, over the tasks of both
+    unscored                        {split: {outcome: trials}}
+    calls                           {phase: {asked, spent, errors}}
+    budget                          {asked, spent}
+    prompt_length                   {before, after} in characters
+    overlap                         {longest_ngram, copied_fraction, examples, in_baseline: {…}}, see `overlap`
+    gates                           [{name, asked, seen, met, sentence}]
+    verdict                         {promote, sentence, may_be_luck, luck_sentence}
+    volatile                        {cost {total_usd, per_task_before, per_task_after}, latency_ms {before, after},
+                                    created_at, started_at, finished_at}
+"""
+
+from __future__ import annotations
+
+import statistics as python_statistics
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rollout_local.domain.dataset import SPLITS
+from rollout_local.domain.run import Phase, RunStatus
+from rollout_local.reports import pairing
+from rollout_local.reports.evidence import Evidence, Row, gather, texts_of
+from rollout_local.reports.gates import DEFAULT_CONFIDENCE, gates, verdict
+from rollout_local.reports.overlap import overlap
+from rollout_local.reports.statistics import mean, paired, standard_deviation
+from rollout_local.reports.wording import words
+from rollout_local.store.schema import Store
+
+
+def build(store: Store, run: Row) -> dict[str, Any]:
+    """The report of the newest attempt of `run`, a row of `reads.run()`.
+
+    Raises `InputError` where nothing has been evaluated yet.
+    """
+    return assemble(gather(store, run))
+
+
+def assemble(evidence: Evidence) -> dict[str, Any]:
+    """The report that this evidence gives; floats carry 12 significant digits."""
+    report = {**_head(evidence), **_scores(evidence), **_decision(evidence), **_texts(evidence)}
+    return {name: rounded(value) for name, value in report.items()} | {"volatile": _volatile(evidence)}
+
+
+def rounded(value: Any) -> Any:
+    """`value` with every float cut to 12 significant digits, at any depth."""
+    if isinstance(value, float):
+        return float(f"{value:.12g}")
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item) for item in value]
+    return value
+
+
+def _head(evidence: Evidence) -> dict[str, Any]:
+    run = evidence.run
+    head = {
+        "run_id": run["id"],
+        "attempt": run["attempt"],
+        "target": {"id": evidence.target["id"], "kind": evidence.target["kind"]},
+        "status": _status(run),
+        "stop_reason": run["stop_reason"],
+    }
+    if "simulated" in evidence.config:
+        head["simulated"] = bool(evidence.config["simulated"])
+    return head
+
+
+def _status(run: Row) -> str:
+    """A run that writes its report is completed by it."""
+    finalizing = run["status"] == RunStatus.RUNNING and run["phase"] == Phase.FINALIZE
+    return str(RunStatus.COMPLETED if finalizing else run["status"])
+
+
+def _scores(evidence: Evidence) -> dict[str, Any]:
+    improved, regressed = pairing.movements(evidence)
+    return {
+        "baseline": _candidate(evidence, evidence.baseline),
+        "best": _candidate(evidence, evidence.best),
+        "changed": evidence.changed,
+        "improved": improved,
+        "regressed": regressed,
+        "checks": pairing.checks(evidence),
+        "overfitting": {split: _both(evidence, split) for split in SPLITS},
+        "unscored": unscored(evidence.trials),
+        "calls": {str(phase): _counts(evidence.calls[phase]) for phase in Phase if phase in evidence.calls},
+        "budget": {"asked": evidence.run["metric_call_budget"], "spent": evidence.run["metric_calls"]},
+    }
+
+
+def _candidate(evidence: Evidence, candidate: Row) -> dict[str, Any]:
+    scores = {split: evidence.scores(candidate, split) for split in SPLITS}
+    return {
+        "number": candidate["number"],
+        "text": candidate["text"],
+        "components": texts_of(candidate),
+        **{
+            split: {"mean": mean(found), "n": len(found), "sd": standard_deviation(found)}
+            for split, found in scores.items()
+        },
+    }
+
+
+def _both(evidence: Evidence, split: str) -> dict[str, Any]:
+    pairs = pairing.pairs(evidence, split)
+    before, after = mean([pair.before for pair in pairs]), mean([pair.after for pair in pairs])
+    lift = mean([pair.lift for pair in pairs])
+    return {"baseline": before, "best": after, "lift": lift, "n": len(pairs)}
+
+
+def unscored(trials: Sequence[Row]) -> dict[str, dict[str, int]]:
+    """How many final trials have no score, by split and outcome; splits without any are left out."""
+    found: dict[str, dict[str, int]] = {}
+    for split in SPLITS:
+        counts = Counter(trial["outcome"] for trial in trials if trial["split"] == split and trial["score"] is None)
+        if counts:
+            found[split] = dict(sorted(counts.items()))
+    return found
+
+
+def _counts(row: Row) -> dict[str, int]:
+    return {"asked": row["asked"], "spent": row["spent"], "errors": row["errors"]}
+
+
+def _decision(evidence: Evidence) -> dict[str, Any]:
+    confidence = evidence.config.get("confidence") or DEFAULT_CONFIDENCE
+    differences = [pair.lift for pair in pairing.pairs(evidence, "holdout")]
+    found = paired(differences, confidence)
+    why = _why_degraded(evidence)
+    asked = gates(evidence.config, found, changed=evidence.changed, degraded_why=why)
+    number = evidence.best["number"]
+    error = None if found.sd is None else found.sd / found.n**0.5
+    return {
+        "degraded": bool(why),
+        "degraded_why": why,
+        "holdout": {**asdict(found), "standard_error": error, "confidence": confidence},
+        "gates": [asdict(gate) for gate in asked],
+        "verdict": verdict(asked, found, confidence, changed=evidence.changed, best=number),
+    }
+
+
+def _why_degraded(evidence: Evidence) -> str:
+    """What train and holdout lack, in a sentence; empty where they lack nothing."""
+    missing = [
+        f"{sum(counts.values())} on {split} ({', '.join(f'{n} {words(outcome)}' for outcome, n in counts.items())})"
+        for split, counts in unscored(evidence.trials).items()
+        if split != "val"
+    ]
+    if missing:
+        return f"The run is degraded by trials without a score, {' and '.join(missing)}."
+    return "The run is degraded, since it ended with trials without a score." if evidence.run["degraded"] else ""
+
+
+def _texts(evidence: Evidence) -> dict[str, Any]:
+    before, after = texts_of(evidence.baseline), texts_of(evidence.best)
+    train = [evidence.tasks[name] for name in evidence.split.get("train", ()) if name in evidence.tasks]
+    return {
+        "prompt_length": {"before": sum(map(len, before.values())), "after": sum(map(len, after.values()))},
+        "overlap": {
+            **overlap("\n\n".join(after.values()), train),
+            "in_baseline": overlap("\n\n".join(before.values()), train),
+        },
+    }
+
+
+def _volatile(evidence: Evidence) -> dict[str, Any]:
+    run = evidence.run
+    known = run["cost_usd"] or any(trial["cost_usd"] is not None for trial in evidence.trials)
+    return {
+        "cost": {
+            "total_usd": run["cost_usd"] if known else None,
+            **_measured(evidence, "cost_usd", python_statistics.fmean, ("per_task_before", "per_task_after")),
+        },
+        "latency_ms": _measured(evidence, "latency_ms", python_statistics.median, ("before", "after")),
+        **{column: run[column] for column in ("created_at", "started_at", "finished_at")},
+    }
+
+
+def _measured(
+    evidence: Evidence, column: str, summary: Callable[[list[float]], float], names: tuple[str, str]
+) -> dict[str, float | None]:
+    """One summary of a column over the holdout trials of baseline and best; None where nothing is known."""
+    found: dict[str, float | None] = {}
+    for name, candidate in zip(names, (evidence.baseline, evidence.best), strict=True):
+        seen = [trial[column] for trial in evidence.trials_of(candidate, "holdout") if trial[column] is not None]
+        found[name] = summary(seen) if seen else None
+    return found

@@ -1,0 +1,222 @@
+"""One candidate × one task → a trial, graded, in the journal.
+
+Asked for a key that the journal holds, the evaluator answers from it. Otherwise it executes the target,
+tries again while a provider is in the way, grades what came, commits, and only then hands the grade on. What
+ends without a score is committed too; in the search the run then waits, since a failure is not a zero.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from rollout_local.domain.dataset import Task
+from rollout_local.domain.identity import canonical_json
+from rollout_local.domain.run import Phase, TrialKey, TrialOutcome
+from rollout_local.domain.target import AgentResult, Candidate, output_text
+from rollout_local.domain.verdict import Verdict, VerifierSpec
+from rollout_local.errors import Paused
+from rollout_local.runs.clock import iso
+from rollout_local.runs.execution import Execution, Executor
+from rollout_local.runs.provider import Failure, Patience, failure_in, failure_on_the_wire
+from rollout_local.runs.spans import trace_of
+from rollout_local.runs.stop import StopFlag
+from rollout_local.search.engine import Graded
+from rollout_local.store.journal import Journal, TrialRecord
+from rollout_local.verifiers.grade import GradingError, grade
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One trial that is wanted. `must_score`: without a score the run has to wait (the search, the val pass)."""
+
+    key: TrialKey
+    candidate: Candidate
+    task: Task
+    phase: Phase
+    must_score: bool = True
+
+
+@dataclass
+class Evaluator:
+    """Runs asks. Safe to call from many threads; the same ask in flight twice is executed once."""
+
+    executor: Executor
+    specs: Sequence[VerifierSpec]
+    journal: Journal
+    stop: StopFlag
+    on_trial: Callable[[TrialRecord], None]
+    make_id: Callable[[str], str]
+    prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    patience: Patience = field(default_factory=Patience)
+    dice: random.Random = field(default_factory=random.Random)
+    replaying: bool = False
+    retry_unscored: bool = True
+    """False while a finished run is served: what it left unscored stays so."""
+    _in_flight: dict[TrialKey, Future[Graded | None]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def evaluate(self, ask: Ask) -> Graded | None:
+        """The grade of one trial, or None where it ended without a score and may. Raises `StopSearch` to end."""
+        future, mine = self._claim(ask.key)
+        if not mine:
+            return future.result()
+        try:
+            graded = self._answer(ask)
+        except BaseException as error:
+            future.set_exception(error)
+            raise
+        else:
+            future.set_result(graded)
+            return graded
+        finally:
+            with self._lock:
+                del self._in_flight[ask.key]
+
+    def drain(self) -> None:
+        """Wait for what is in flight: after a stop, DSPy's threads end by themselves, and were paid for."""
+        while True:
+            with self._lock:
+                waiting = list(self._in_flight.values())
+            if not waiting:
+                return
+            wait(waiting)
+
+    def _claim(self, key: TrialKey) -> tuple[Future[Graded | None], bool]:
+        with self._lock:
+            if key in self._in_flight:
+                return self._in_flight[key], False
+            future: Future[Graded | None] = Future()
+            self._in_flight[key] = future
+            return future, True
+
+    def _answer(self, ask: Ask) -> Graded | None:
+        self.stop.check()
+        row = self.journal.find(ask.key)
+        if row is not None and (row["score"] is not None or not self.retry_unscored):
+            return remembered(row)
+        return self._execute(ask, tried_before=row is not None)
+
+    def _execute(self, ask: Ask, *, tried_before: bool) -> Graded | None:
+        tries = 0
+        while True:
+            tries += 1
+            execution = self.executor.run(ask.key.scope, ask.task, ask.candidate, again=tries > 1 or tried_before)
+            failure = failure_of(execution)
+            pause = None if failure is None else self.patience.wait(tries, failure, self.dice)
+            if failure is None or pause is None:
+                return self._settle(ask, execution, failure, tries)
+            self.stop.check()
+            self.stop.sleep(0.0 if self.replaying else pause)
+
+    def _settle(self, ask: Ask, execution: Execution, failure: Failure | None, tries: int) -> Graded | None:
+        trial = self._graded(ask, execution, failure, tries)
+        trace = trace_of(f"optimize:{self.executor.target.id}", execution, self.make_id, self.prices)
+        cost = (execution.result.cost_usd if execution.result else None) or trace.cost_usd
+        trial = replace(trial, trace_id=trace.record.id, cost_usd=cost)
+        self.journal.add_trial(trial, trace.record)
+        self.on_trial(trial)
+        if trial.score is None:
+            self._unscored(ask, trial, failure)
+            return None
+        return Graded(trial.output or "", trial.score, trial.feedback)
+
+    def _unscored(self, ask: Ask, trial: TrialRecord, failure: Failure | None) -> None:
+        at_once = failure is not None and not failure.policy.retried
+        if ask.must_score or at_once:
+            self.stop.stop(Paused(f"task {ask.task.name!r}: {trial.error}", reason="error"))
+            self.stop.check()
+
+    def _graded(self, ask: Ask, execution: Execution, failure: Failure | None, tries: int) -> TrialRecord:
+        base = TrialRecord(
+            key=ask.key,
+            phase=ask.phase,
+            outcome=TrialOutcome.SCORED,
+            score=None,
+            feedback="",
+            output=None,
+            created_at=iso(execution.started + execution.seconds),
+            latency_ms=_latency(execution),
+            tries=tries,
+        )
+        if failure is not None and not failure.policy.candidates_doing:
+            outcome = TrialOutcome.TIMEOUT if failure.kind == "timeout" else TrialOutcome.PROVIDER_ERROR
+            return replace(
+                base, outcome=outcome, error=f"{failure.policy.says} ({failure.message})", error_kind=failure.kind
+            )
+        own_fault = _own_fault(execution, failure, self.executor.timeout)
+        if own_fault is not None:
+            return replace(base, score=0.0, passed=False, feedback=own_fault, output="", error=own_fault)
+        assert execution.result is not None
+        return self._verified(base, ask.task, execution.result)
+
+    def _verified(self, base: TrialRecord, task: Task, result: AgentResult) -> TrialRecord:
+        kind, text = _stored(result.output)
+        base = replace(base, output=text, output_kind=kind, metadata=_plain(result.metadata))
+        try:
+            verdict = grade(self.specs, task, result)
+        except GradingError as error:
+            return replace(base, outcome=TrialOutcome.VERIFIER_ERROR, error=str(error), error_kind="verifier")
+        return _scored(base, verdict)
+
+
+def failure_of(execution: Execution) -> Failure | None:
+    """What a provider did to this execution, or None: read from the wire first, then from the exception."""
+    if execution.overrun and execution.in_flight:
+        return Failure("timeout", "the trial's time limit passed during a model call")
+    on_wire = failure_on_the_wire(execution.exchanges)
+    if on_wire is not None:
+        return on_wire
+    return failure_in(execution.error) if execution.error is not None else None
+
+
+def remembered(row: Mapping[str, Any]) -> Graded | None:
+    """The grade in a journal row, or None for a trial without a score."""
+    if row["score"] is None:
+        return None
+    return Graded(row["output"] or "", row["score"], row["feedback"])
+
+
+def _own_fault(execution: Execution, failure: Failure | None, timeout: float | None) -> str | None:
+    """In words, what the candidate or the target did wrong, or None."""
+    if failure is not None:
+        return f"{failure.policy.says} ({failure.message})"
+    if execution.overrun:
+        return f"the target ran past its time limit of {timeout:g} s"
+    if execution.error is not None:
+        return f"the target raised {type(execution.error).__name__}: {execution.error}"
+    if execution.result is None or execution.result.output is None:
+        return "the target returned nothing"
+    return None
+
+
+def _scored(base: TrialRecord, verdict: Verdict) -> TrialRecord:
+    checks = [check.model_dump() for check in verdict.checks]
+    return replace(
+        base, score=verdict.score, passed=verdict.passed, feedback=verdict.feedback, checks_json=canonical_json(checks)
+    )
+
+
+def _latency(execution: Execution) -> float:
+    given = execution.result.latency_ms if execution.result else None
+    return given if given is not None else execution.seconds * 1000
+
+
+def _stored(output: Any) -> tuple[str, str]:
+    if isinstance(output, str):
+        return "text", output
+    try:
+        text = canonical_json(output)
+    except (TypeError, ValueError, RecursionError):
+        return "repr", output_text(output)
+    return "json", text
+
+
+def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(dict(metadata), default=repr))
+    return plain

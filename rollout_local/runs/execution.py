@@ -1,0 +1,104 @@
+"""One execution of a target under the recording: its result or error, what crossed the wire, how long it took.
+
+The recording scope is set here, in the thread that executes, so that a replay finds the calls of this trial
+and no other. With a time limit the target runs in a thread of its own: Python cannot end it, so a target that
+overruns is left behind and its later result is dropped.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from rollout_local.domain.dataset import Task
+from rollout_local.domain.target import AgentResult, Candidate, Target
+from rollout_local.recordings import Exchange, Recording, scope
+from rollout_local.tracing import Collector, Span, collecting
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What one run of the target gave. `overrun`: the time limit passed; `in_flight`: with a model call under way."""
+
+    result: AgentResult | None
+    error: Exception | None
+    exchanges: Sequence[Exchange]
+    spans: Sequence[Span]
+    started: float
+    seconds: float
+    overrun: bool = False
+    in_flight: bool = False
+
+
+class Wire:
+    """Sorts what crosses the wire by the scope that asked. It is the recording's sink."""
+
+    def __init__(self) -> None:
+        self._by_scope: dict[str, list[Exchange]] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Take one exchange, from any thread."""
+        with self._lock:
+            self._by_scope.setdefault(exchange.scope, []).append(exchange)
+
+    def take(self, name: str) -> list[Exchange]:
+        """Hand over (and forget) what a scope asked, in the order in which it was answered."""
+        with self._lock:
+            return self._by_scope.pop(name, [])
+
+
+@dataclass(frozen=True)
+class Executor:
+    """Executes a target under a recording."""
+
+    target: Target
+    recording: Recording
+    wire: Wire
+    timeout: float | None = None
+    clock: Callable[[], float] = field(default=time.time)
+
+    def run(self, name: str, task: Task, candidate: Candidate, *, again: bool) -> Execution:
+        """Execute once under the scope `name`; `again` starts the scope anew, for a second try of the same trial."""
+        started, begun = self.clock(), time.perf_counter()
+        with collecting(Collector()) as collector, scope(name, restart=again):
+            outcome = self._bounded(task, candidate) if self.timeout else self._call(task, candidate)
+            busy = outcome is None and self.recording.in_flight(name) > 0
+        result, error = outcome or (None, None)
+        return Execution(
+            result=result,
+            error=error,
+            exchanges=self.wire.take(name),
+            spans=collector.spans,
+            started=started,
+            seconds=time.perf_counter() - begun,
+            overrun=outcome is None,
+            in_flight=busy,
+        )
+
+    def _call(self, task: Task, candidate: Candidate) -> tuple[AgentResult | None, Exception | None]:
+        try:
+            return self.target.run(task, candidate), None
+        except Exception as error:  # noqa: BLE001 - whatever user code raises is a result of the trial
+            return None, error
+
+    def _bounded(self, task: Task, candidate: Candidate) -> tuple[AgentResult | None, Exception | None] | None:
+        outcome: list[tuple[AgentResult | None, Exception | None]] = []
+        stopped: list[BaseException] = []
+        context = contextvars.copy_context()
+
+        def work() -> None:
+            try:
+                outcome.append(context.run(self._call, task, candidate))
+            except BaseException as error:  # noqa: BLE001 - a StopSearch is raised again in the caller's thread
+                stopped.append(error)
+
+        thread = threading.Thread(target=work, daemon=True, name="rollout-trial")
+        thread.start()
+        thread.join(self.timeout)
+        if stopped:
+            raise stopped[0]
+        return outcome[0] if outcome else None

@@ -1,0 +1,251 @@
+"""The work of one attempt, phase by phase: baseline → search → evaluate best → finalize."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from rollout_local.domain.dataset import SPLITS, SplitName
+from rollout_local.domain.identity import canonical_json
+from rollout_local.domain.run import CandidateStatus, Phase, StopReason, TrialKey
+from rollout_local.domain.target import Candidate
+from rollout_local.errors import Paused
+from rollout_local.models import key_of
+from rollout_local.reports import promotion
+from rollout_local.runs.clock import now
+from rollout_local.runs.evaluation import Ask, Evaluator
+from rollout_local.runs.executors import in_threads
+from rollout_local.runs.reflection import Reflector
+from rollout_local.runs.setup import Setup
+from rollout_local.runs.watch import Progress, Watch
+from rollout_local.search.engine import (
+    Event,
+    Graded,
+    Judged,
+    ProposalFailed,
+    Proposed,
+    ReflectionModel,
+    SearchResult,
+    SearchSpec,
+    Signals,
+    Ticket,
+    Validated,
+    engine_named,
+)
+from rollout_local.store import lifecycle, reads
+from rollout_local.store.journal import Journal, TrialRecord
+from rollout_local.store.schema import Store
+
+FAILURES_IN_A_ROW = 3
+"""So many unscored trials of a baseline or holdout pass in a row mean that the provider is down: the run waits."""
+
+
+@dataclass
+class Attempt:
+    """One attempt of a run at work."""
+
+    store: Store
+    run_id: str
+    setup: Setup
+    journal: Journal
+    evaluator: Evaluator
+    reflector: Reflector
+    watch: Watch
+    _ids: dict[int, int] = field(default_factory=dict)
+    _proposals: dict[int, list[int]] = field(default_factory=dict)
+    _phase: Phase = Phase.BASELINE
+    _done: int = 0
+    _total: int = 0
+    _errors: int = 0
+    _cost: float | None = None
+    _failed_in_a_row: int = 0
+    _last_error: str = ""
+    _baseline: float | None = None
+    _best: float | None = None
+
+    def run(self) -> SearchResult:
+        """All four phases; raises `StopSearch` where the run has to wait or end."""
+        self._ids[0] = self.journal.add_candidate(
+            self.setup.target.baseline, CandidateStatus.BASELINE, (), now(), number=0
+        )
+        lifecycle.set_candidates(self.store, self.run_id, baseline=self._ids[0])
+        self._baseline_pass()
+        result = self._search()
+        best = self._ids[result.best]
+        lifecycle.set_candidates(self.store, self.run_id, best=best)
+        lifecycle.set_stop_reason(self.store, self.run_id, result.stop_reason)
+        self._best_pass(result.best)
+        self._finalize()
+        return result
+
+    # -- phases
+
+    def _baseline_pass(self) -> None:
+        sizes = self.setup.split.sizes()
+        self._enter(Phase.BASELINE, sum(sizes.values()))
+        for split in SPLITS:
+            self._score_split(self.setup.target.baseline, split, Phase.BASELINE)
+        row = reads.candidate(self.store, self._ids[0])
+        self._baseline = self._best = row["val_mean"]
+
+    def _search(self) -> SearchResult:
+        self._enter(Phase.SEARCH, self.setup.budget)
+        signals = Signals(
+            evaluate=self._evaluate, reflect=self.reflector.reflect, emit=self._heard,
+            should_stop=self.evaluator.stop.check,
+        )  # fmt: skip
+        try:
+            return engine_named(self.setup.config.optimizer)(self._spec(), signals)
+        finally:
+            self.evaluator.drain()
+
+    def _best_pass(self, number: int) -> None:
+        self._enter(Phase.BEST, 0 if number == 0 else len(self.setup.split.holdout))
+        if number != 0:  # where the baseline stays best, its holdout trials serve
+            components = json.loads(reads.candidate(self.store, self._ids[number])["components_json"])
+            self._score_split(Candidate(components=components), "holdout", Phase.BEST)
+
+    def _finalize(self) -> None:
+        self._enter(Phase.FINALIZE, 0)
+        report = promotion.build(self.store, reads.run(self.store, self.run_id))
+        lifecycle.set_degraded(self.store, self.run_id, degraded=report["degraded"])
+        lifecycle.add_report(self.store, self.run_id, self.journal.attempt, canonical_json(report), now())
+
+    def _enter(self, phase: Phase, total: int) -> None:
+        self.evaluator.stop.check()
+        self._phase, self._done, self._total = phase, 0, total
+        lifecycle.set_phase(self.store, self.run_id, phase)
+        self._note("info", phase.replace("_", " "))
+        self._show()
+
+    # -- trials
+
+    def _score_split(self, candidate: Candidate, split: SplitName, phase: Phase) -> None:
+        """Score every task of a split once. Only val must score: the search stands on it."""
+        asks = [
+            Ask(self._key(candidate, task.name, split, 0), candidate, task, phase, must_score=split == "val")
+            for task in self.setup.tasks(split)
+        ]
+        self._failed_in_a_row = 0
+        in_threads(self._tolerant, asks, self.setup.config.concurrency)
+
+    def _tolerant(self, ask: Ask) -> None:
+        graded = self.evaluator.evaluate(ask)
+        self._failed_in_a_row = 0 if graded is not None else self._failed_in_a_row + 1
+        if self._failed_in_a_row >= FAILURES_IN_A_ROW:
+            msg = f"{self._failed_in_a_row} trials in a row ended without a score; the last: {self._last_error}"
+            self.evaluator.stop.stop(Paused(msg, reason=StopReason.ERROR))
+            self.evaluator.stop.check()
+
+    def _evaluate(self, candidate: Candidate, ticket: Ticket) -> Graded:
+        key = self._key(candidate, ticket.task.name, ticket.split, ticket.occurrence)
+        graded = self.evaluator.evaluate(Ask(key, candidate, ticket.task, Phase.SEARCH))
+        assert graded is not None, "in the search a trial scores or the run waits"
+        return graded
+
+    def _key(self, candidate: Candidate, task: str, split: SplitName, occurrence: int) -> TrialKey:
+        return TrialKey(
+            attempt=self.journal.attempt, candidate=candidate.content_hash, task=task, split=split,
+            occurrence=occurrence,
+        )  # fmt: skip
+
+    def on_trial(self, trial: TrialRecord) -> None:
+        """Called after each trial that was executed."""
+        self._done += 1
+        self._errors += trial.score is None
+        if trial.cost_usd is not None:
+            self._cost = (self._cost or 0.0) + trial.cost_usd
+        if trial.score is None:
+            self._last_error = trial.error or ""
+            self._note("warning", f"{trial.key.task} ({trial.key.split}): {trial.error}")
+        self._show()
+
+    # -- what the search tells
+
+    def _heard(self, event: Event) -> None:
+        _HEARD[type(event)](self, event)
+
+    def _proposed(self, event: Proposed) -> None:
+        parents = [self._ids[number] for number in event.parents]
+        row_id = self.journal.add_candidate(
+            event.candidate, CandidateStatus.PROPOSED, parents, now(), number=event.number
+        )
+        self._ids[event.number] = row_id
+        self._proposals[event.number] = [
+            self.journal.add_proposal(
+                {
+                    "iteration": event.iteration,
+                    "parent_candidate_id": parents[0],
+                    "component": component,
+                    "candidate_id": row_id,
+                    "feedback_json": canonical_json(event.feedback),
+                    "created_at": now(),
+                }
+            )
+            for component in event.components
+        ]
+
+    def _failed(self, event: ProposalFailed) -> None:
+        self.journal.add_proposal(
+            {
+                "iteration": event.iteration,
+                "parent_candidate_id": self._ids[event.parent],
+                "component": event.component,
+                "candidate_id": None,
+                "accepted": 0,
+                "reason": event.reason,
+                "feedback_json": canonical_json(event.feedback),
+                "created_at": now(),
+            }
+        )
+        self._note("warning", f"iteration {event.iteration}: {event.reason}")
+
+    def _judged(self, event: Judged) -> None:
+        status = CandidateStatus.ACCEPTED if event.accepted else CandidateStatus.REJECTED
+        self.journal.judge(self._ids[event.number], status)
+        for proposal in self._proposals.get(event.number, []):
+            self.journal.judge_proposal(
+                proposal, accepted=event.accepted, reason=event.reason, before=event.before, after=event.after
+            )
+
+    def _validated(self, event: Validated) -> None:
+        self.journal.add_point("val_mean", event.number, event.mean, now())
+        if event.best:
+            self._best = event.mean
+            self.journal.add_point("best_val", event.spent, event.mean, now())
+            self._note("info", f"candidate {event.number} leads with {event.mean:.3f} on val")
+        self._show()
+
+    # -- saying so
+
+    def _spec(self) -> SearchSpec:
+        config, target = self.setup.config, self.setup.target
+        model = config.reflection_model
+        assert model is not None
+        return SearchSpec(
+            kind=target.kind, description=target.description, objective=config.objective, baseline=target.baseline,
+            train=self.setup.tasks("train"), val=self.setup.tasks("val"), budget=self.setup.budget, seed=config.seed,
+            concurrency=config.concurrency,
+            reflection=ReflectionModel(model, config.reflection_api_base, key_of(model), config.reflection_params),
+            first_occurrence={"train": 1, "val": 0, "holdout": 1}, arguments=config.arguments, stop_at=config.stop_at,
+            no_improvement=config.no_improvement,
+        )  # fmt: skip
+
+    def _note(self, level: str, message: str) -> None:
+        self.journal.add_event(now(), level, message)
+        self.watch.note(level, message)
+
+    def _show(self) -> None:
+        self.watch.progress(
+            Progress(self._phase, self._done, self._total, self._baseline, self._best, self._cost, self._errors)
+        )
+
+
+_HEARD: dict[type, Callable[[Attempt, Any], None]] = {
+    Proposed: Attempt._proposed,  # noqa: SLF001 - the table of this class's own methods
+    ProposalFailed: Attempt._failed,  # noqa: SLF001
+    Judged: Attempt._judged,  # noqa: SLF001
+    Validated: Attempt._validated,  # noqa: SLF001
+}

@@ -1,0 +1,159 @@
+"""What a provider's failure is, whether asking again may help, and how long to wait before.
+
+A failure is not a zero. Of everything that can go wrong on the wire, only what the candidate itself brought
+about (a prompt that is too long, or that a content filter refuses) may end in a score. The wire is believed
+before the exception: a target may catch an error and answer as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rollout_local.recordings import Exchange
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What to do about one kind of failure. `candidates_doing`: it is graded as the candidate's own failure."""
+
+    says: str
+    retried: bool = False
+    candidates_doing: bool = False
+
+
+KINDS: dict[str, Kind] = {
+    "rate_limit": Kind("the provider limits the rate of requests", retried=True),
+    "overload": Kind("the provider is overloaded or failed", retried=True),
+    "timeout": Kind("the provider did not answer in time", retried=True),
+    "connection": Kind("the connection to the provider failed", retried=True),
+    "malformed": Kind("the provider's answer was not readable", retried=True),
+    "auth": Kind("the provider refused the key"),
+    "quota": Kind("the provider's quota is spent"),
+    "model_not_found": Kind("the provider does not know the model"),
+    "bad_request": Kind("the provider refused the request"),
+    "context_length": Kind("the request was longer than the model's context", candidates_doing=True),
+    "content_filter": Kind("the provider's content filter refused the request", candidates_doing=True),
+}
+"""Every kind of provider failure. One that is neither retried nor the candidate's doing stops the run at once."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One failed request: its kind, the provider's words, and the wait that it asked for, in seconds."""
+
+    kind: str
+    message: str
+    retry_after: float | None = None
+
+    @property
+    def policy(self) -> Kind:
+        """What to do about it."""
+        return KINDS[self.kind]
+
+
+def failure_on_the_wire(exchanges: Sequence[Exchange]) -> Failure | None:
+    """The last failure that no later success made good, or None.
+
+    Made good: the same question was answered later, be it by a retry or by another model.
+    """
+    answered: set[str] = set()
+    for exchange in reversed(exchanges):
+        failure = failure_of(exchange)
+        if failure is None:
+            answered.add(exchange.question)
+        elif exchange.question not in answered:
+            return failure
+    return None
+
+
+def failure_of(exchange: Exchange) -> Failure | None:
+    """What went wrong in one exchange, or None where it was answered."""
+    if exchange.status is None:
+        kind = "timeout" if exchange.error == "timeout" else "connection"
+        return Failure(kind, exchange.error or "no answer")
+    if exchange.status >= 400:
+        return Failure(_kind_of_status(exchange.status, exchange.response_body), _words(exchange), exchange.retry_after)
+    return None
+
+
+def failure_in(error: BaseException) -> Failure | None:
+    """What an exception says about a provider, for models that are not reached over a recorded wire; else None."""
+    for link in _chain(error):
+        status = getattr(link, "status_code", None)
+        if isinstance(status, int) and status >= 400:
+            return Failure(_kind_of_status(status, str(link)), _first_line(link))
+        for kind, names in _CLASS_NAMES.items():
+            if any(cls.__name__ in names for cls in type(link).__mro__) and _is_client(link):
+                return Failure(kind, _first_line(link))
+    return None
+
+
+_CLASS_NAMES: Mapping[str, frozenset[str]] = {
+    "timeout": frozenset({"APITimeoutError", "TimeoutException", "Timeout", "LMTimeoutError", "ReadTimeout"}),
+    "rate_limit": frozenset({"RateLimitError", "LMRateLimitError"}),
+    "auth": frozenset({"AuthenticationError", "LMAuthError", "PermissionDeniedError"}),
+    "connection": frozenset({"APIConnectionError", "TransportError", "ConnectionError", "ClientConnectionError"}),
+    "malformed": frozenset({"APIResponseValidationError"}),
+    "overload": frozenset({"InternalServerError", "ServiceUnavailableError", "LMServerError"}),
+}
+_CLIENTS = frozenset({"openai", "anthropic", "litellm", "dspy", "httpx", "httpcore", "requests", "aiohttp", "urllib3"})
+
+
+def _is_client(error: BaseException) -> bool:
+    return any(cls.__module__.split(".")[0] in _CLIENTS for cls in type(error).__mro__)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def _kind_of_status(status: int, body: Any) -> str:
+    text = str(body).lower()
+    if status == 402 or "insufficient_quota" in text or "exceeded your current quota" in text:
+        return "quota"
+    if "context_length" in text or "maximum context" in text or "prompt is too long" in text or status == 413:
+        return "context_length"
+    if status in (400, 403, 422) and ("content_filter" in text or "content management policy" in text):
+        return "content_filter"
+    return _STATUSES.get(status, "overload" if status >= 500 else "bad_request")
+
+
+_STATUSES = {401: "auth", 403: "auth", 404: "model_not_found", 408: "timeout", 409: "overload", 425: "overload",
+             429: "rate_limit", 504: "timeout"}  # fmt: skip
+
+
+def _words(exchange: Exchange) -> str:
+    body = exchange.response_body
+    error = body.get("error") if isinstance(body, Mapping) else None
+    message = error.get("message") if isinstance(error, Mapping) else error or body
+    return f"HTTP {exchange.status}: {str(message)[:200]}"
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:200]
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often a failed trial is tried again, and how long to wait before: exponential, with jitter, in seconds."""
+
+    tries: int = 5
+    first_wait: float = 0.5
+    longest_wait: float = 60.0
+
+    def wait(self, tried: int, failure: Failure, dice: random.Random) -> float | None:
+        """Seconds to wait before try number `tried + 1`, or None to give up. A Retry-After is obeyed."""
+        asked = failure.retry_after or 0.0
+        if not failure.policy.retried or tried >= self.tries or asked > 5 * self.longest_wait:
+            return None
+        backoff: float = min(self.longest_wait, self.first_wait * 2 ** (tried - 1))
+        return max(asked, backoff * (0.5 + dice.random() / 2))

@@ -1,0 +1,72 @@
+"""Reflections, paid for once: the journal's reply where it holds one, otherwise asked, retried, committed."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rollout_local.errors import Paused, StopSearch
+from rollout_local.recordings import scope
+from rollout_local.runs.clock import now
+from rollout_local.runs.execution import Wire
+from rollout_local.runs.provider import Failure, Patience, failure_in, failure_on_the_wire
+from rollout_local.runs.spans import build_trace
+from rollout_local.runs.stop import StopFlag
+from rollout_local.store.journal import Journal
+
+
+@dataclass
+class Reflector:
+    """Asks the reflection model under a recording scope of its own."""
+
+    journal: Journal
+    wire: Wire
+    stop: StopFlag
+    make_id: Callable[[str], str]
+    prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    patience: Patience = field(default_factory=Patience)
+    dice: random.Random = field(default_factory=random.Random)
+    replaying: bool = False
+
+    def reflect(self, input_hash: str, occurrence: int, produce: Callable[[], Any]) -> Any:
+        """What `produce()` returned for this input, now or before. Pauses the run where the provider is down."""
+        self.stop.check()
+        known = self.journal.find_reflection(input_hash, occurrence)
+        if known is not None:
+            return known
+        name = f"reflection/{input_hash[7:23]}/{occurrence}"
+        tries = 0
+        while True:
+            tries += 1
+            started, begun = time.time(), time.perf_counter()
+            reply, error = self._ask(name, produce, again=tries > 1)
+            exchanges = self.wire.take(name)
+            if error is None:
+                seconds = time.perf_counter() - begun
+                trace = build_trace(
+                    "reflection", exchanges, self.make_id, self.prices, started=started, seconds=seconds
+                )
+                self.journal.add_reflection(input_hash, occurrence, reply, trace.record, now())
+                return reply
+            self._wait_or_pause(failure_on_the_wire(exchanges) or failure_in(error), error, tries)
+
+    def _ask(self, name: str, produce: Callable[[], Any], *, again: bool) -> tuple[Any, Exception | None]:
+        try:
+            with scope(name, restart=again):
+                return produce(), None
+        except StopSearch:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a client raises is classified by the caller
+            return None, error
+
+    def _wait_or_pause(self, failure: Failure | None, error: Exception, tries: int) -> None:
+        pause = None if failure is None else self.patience.wait(tries, failure, self.dice)
+        if pause is None:
+            words = f"{failure.policy.says} ({failure.message})" if failure else f"{type(error).__name__}: {error}"
+            self.stop.stop(Paused(f"reflection: {words}", reason="error"))
+            self.stop.check()
+        else:
+            self.stop.sleep(0.0 if self.replaying else pause)

@@ -1,0 +1,227 @@
+"""Files → rows: sync the target, import dataset and verifiers, create the run. And rows → what a runner needs.
+
+Everything is read and checked before the first row is written. After `create` the dataset, splits and
+verifiers live in the database; only the target's module is still needed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rollout_local.datasets.harbor import read_folder
+from rollout_local.datasets.splits import check_leakage, limit, make_split, read_splits
+from rollout_local.domain.dataset import Dataset, Split, SplitName, Task
+from rollout_local.domain.identity import canonical_json, content_hash
+from rollout_local.domain.run import RunConfig, RunStatus
+from rollout_local.domain.target import Target
+from rollout_local.domain.verdict import VerifierSpec
+from rollout_local.errors import InputError
+from rollout_local.models import key_of, key_variable
+from rollout_local.reports.forecast import calls_of_budget
+from rollout_local.runs.clock import new_run_id, now
+from rollout_local.runs.fingerprint import inputs, require_same, text_difference
+from rollout_local.search.engine import ENGINES
+from rollout_local.store import catalog, reads
+from rollout_local.store.lifecycle import insert_run
+from rollout_local.store.schema import Store
+from rollout_local.targets.registry import get_optimization_target, list_optimization_targets, load_modules
+from rollout_local.verifiers.grade import read_spec, validate
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything a run works with, checked: the target imported, the tasks placed in their splits."""
+
+    config: RunConfig
+    target: Target
+    dataset: Dataset
+    val_dataset: Dataset | None
+    split: Split
+    specs: Sequence[VerifierSpec]
+    budget: int
+
+    def tasks(self, split: SplitName) -> list[Task]:
+        """The tasks of one split, in order, each knowing its split."""
+        owner = self.val_dataset if split == "val" and self.val_dataset is not None else self.dataset
+        return [owner.by_name[name].model_copy(update={"split": split}) for name in self.split.names(split)]
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What decides the search, by name."""
+        return inputs(
+            self.config, dataset=self.dataset, val_dataset=self.val_dataset, split=self.split, specs=self.specs,
+            target=self.target, budget=self.budget,
+        )  # fmt: skip
+
+    @property
+    def executions(self) -> dict[str, int]:
+        """Executions by pass, at most: baseline (all splits), search (the budget), best (holdout)."""
+        sizes = self.split.sizes()
+        return {"baseline": sum(sizes.values()), "search": self.budget, "best": sizes["holdout"]}
+
+
+def prepare(config: RunConfig, folder: Path, store: Store | None) -> Setup:
+    """Read and check everything that a new run needs; writes nothing.
+
+    Raises `InputError` with what is wrong, where, and what to do.
+    """
+    if config.optimizer not in ENGINES:
+        msg = f"there is no optimizer {config.optimizer!r}; use one of {', '.join(ENGINES)}"
+        raise InputError(msg)
+    target = find_target(config, folder)
+    dataset = _dataset(config.dataset, "--dataset", folder, store)
+    val_dataset = _dataset(config.val_dataset, "--val-dataset", folder, store) if config.val_dataset else None
+    splits = read_splits(folder / config.splits_file) if config.splits_file else None
+    split = make_split(dataset, config.seed, splits, val_dataset=val_dataset)
+    if config.max_tasks is not None:
+        split = limit(split, config.max_tasks)
+    check_leakage(dataset, split, val_dataset)
+    specs = [_verifier(reference, folder, store) for reference in _required(config.verifiers, "--verifier")]
+    validate(specs, [*dataset.tasks, *(val_dataset.tasks if val_dataset else ())])
+    _require_reflection(config)
+    config = config.model_copy(update={"target": target.id, "simulated": config.simulated or _is_simulated(config)})
+    return Setup(config, target, dataset, val_dataset, split, specs, _budget(config, split, target))
+
+
+def create(store: Store, config: RunConfig, folder: Path) -> dict[str, Any]:
+    """Create a run from files (status `created`). Returns its row."""
+    return insert(store, prepare(config, folder, store))
+
+
+def insert(store: Store, setup: Setup) -> dict[str, Any]:
+    """Write a checked setup as a new run. Returns its row."""
+    at = now()
+    dataset = catalog.import_dataset(store, setup.dataset, at)
+    val = catalog.import_dataset(store, setup.val_dataset, at) if setup.val_dataset else None
+    verifier_ids = [catalog.add_verifier(store, spec, at)["id"] for spec in setup.specs]
+    target_row = catalog.sync_target(store, setup.target, setup.config.modules, at)
+    run_id, config, fingerprint = new_run_id(), setup.config, setup.inputs
+    row = {
+        "id": run_id, "name": config.name, "project": config.project, "run_ref": config.run_ref,
+        "tags_json": json.dumps(list(config.tags)), "status": RunStatus.CREATED, "target_id": setup.target.id,
+        "target_row_id": target_row, "dataset_id": dataset["id"], "val_dataset_id": val["id"] if val else None,
+        "verifier_ids_json": json.dumps(verifier_ids), "split_json": canonical_json(setup.split.model_dump()),
+        "optimizer": config.optimizer, "seed": config.seed, "config_json": canonical_json(config.model_dump()),
+        "fingerprint": content_hash(fingerprint), "fingerprint_json": canonical_json(fingerprint),
+        "metric_call_budget": setup.budget, "created_at": at,
+        "log_dir": config.log_dir or f".rollout/{run_id}",
+    }  # fmt: skip
+    insert_run(store, row)
+    return reads.run(store, run_id)
+
+
+def load(store: Store, run: Mapping[str, Any], folder: Path, changes: Mapping[str, Any]) -> Setup:
+    """The setup of a stored run; `changes` replace operational settings of its config for this time."""
+    config = RunConfig.model_validate({**json.loads(run["config_json"]), **changes})
+    val_id = run["val_dataset_id"]
+    return Setup(
+        config=config,
+        target=find_target(config, folder),
+        dataset=catalog.load_dataset(store, run["dataset_id"]),
+        val_dataset=catalog.load_dataset(store, val_id) if val_id is not None else None,
+        split=Split.model_validate_json(run["split_json"]),
+        specs=catalog.load_verifiers(store, json.loads(run["verifier_ids_json"])),
+        budget=run["metric_call_budget"],
+    )
+
+
+def check_unchanged(store: Store, run: Mapping[str, Any], setup: Setup, accepted: Sequence[str]) -> list[str]:
+    """Refuse a setup that differs from what the run began with; returns the differences that were accepted."""
+    stored = reads.target(store, run["target_row_id"])
+    seen = json.loads(canonical_json(setup.inputs))
+    explain = {"target": text_difference(stored["source"], setup.target.source) or "its baseline or description"}
+    return require_same(json.loads(run["fingerprint_json"]), seen, accepted, explain)
+
+
+def find_target(config: RunConfig, folder: Path) -> Target:
+    """Import the modules and pick the target: the one that is named, or the only one there is."""
+    if not config.modules and not list_optimization_targets():
+        msg = "no module is named; give --module as in `import app.targets`"
+        raise InputError(msg)
+    load_modules(config.modules, folder)
+    if config.target is not None:
+        return get_optimization_target(config.target)
+    targets = list_optimization_targets()
+    if len(targets) == 1:
+        return targets[0]
+    known = ", ".join(target.id for target in targets)
+    modules = ", ".join(config.modules) or "this process"
+    msg = f"{modules} registers {known or 'no target'}; " + (
+        "name one with --target" if targets else "decorate a function with @rollout.optimize(id=…, baseline=…)"
+    )
+    raise InputError(msg)
+
+
+def reflection_key_problem(config: RunConfig) -> str | None:
+    """A sentence where the reflection model's key is missing and needed, or None."""
+    model = config.reflection_model
+    if model is None or config.reflection_api_base is not None or key_of(model) is not None:
+        return None
+    return (
+        f"{key_variable(model)} is not set, and --reflection-model {model} needs it; "
+        "set it, or give --reflection-api-base for a local server"
+    )
+
+
+def require_runnable(config: RunConfig, folder: Path) -> None:
+    """Refuse a replay without its recording, and a live run whose reflection model has no key."""
+    if config.record_mode == "none":
+        if config.recording is not None and not (folder / config.recording).exists():
+            msg = f"there is no recording {config.recording}; give the file of an earlier run, or run live"
+            raise InputError(msg)
+        return
+    problem = reflection_key_problem(config)
+    if problem is not None:
+        raise InputError(problem)
+
+
+def _required(values: Sequence[str], flag: str) -> Sequence[str]:
+    if not values:
+        msg = f"{flag} is missing"
+        raise InputError(msg)
+    return values
+
+
+def _dataset(reference: str | None, flag: str, folder: Path, store: Store | None) -> Dataset:
+    if reference is None:
+        msg = f"{flag} is missing: give a Harbor folder, or the slug of an imported dataset"
+        raise InputError(msg)
+    if (folder / reference).is_dir() or store is None or "/" in reference:
+        return read_folder(folder / reference)
+    return catalog.load_dataset(store, catalog.find_dataset(store, reference)["id"])
+
+
+def _verifier(reference: str, folder: Path, store: Store | None) -> VerifierSpec:
+    if (folder / reference).is_file() or store is None or reference.endswith(".json"):
+        return read_spec(folder / reference)
+    return VerifierSpec.model_validate_json(catalog.find_verifier(store, reference)["spec_json"])
+
+
+def _require_reflection(config: RunConfig) -> None:
+    if config.reflection_model is None:
+        msg = "no reflection model is named; give --reflection-model, or set ROLLOUT_GEPA_REFLECTION_MODEL"
+        raise InputError(msg)
+
+
+def _is_simulated(config: RunConfig) -> bool:
+    """The simulator's models are named `sim-…`."""
+    return any(
+        (model or "").rpartition("/")[2].startswith("sim-") for model in (config.task_model, config.reflection_model)
+    )
+
+
+def _budget(config: RunConfig, split: Split, target: Target) -> int:
+    sizes = split.sizes()
+    nothing_given = config.auto is None and config.max_metric_calls is None and config.max_full_evals is None
+    return calls_of_budget(
+        auto="light" if nothing_given else config.auto,
+        max_full_evals=config.max_full_evals,
+        max_metric_calls=config.max_metric_calls,
+        train_n=sizes["train"],
+        val_n=sizes["val"],
+        components=len(target.baseline.components),
+    )

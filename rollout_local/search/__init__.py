@@ -1,0 +1,1 @@
+"""Proposes candidates. Knows no database: what it may do reaches it as `Signals`."""

@@ -1,0 +1,350 @@
+"""`dspy.GEPA` as an engine, through its public arguments alone.
+
+What GEPA 0.1.4 would do by itself and must not: keep its own checkpoint (`log_dir`), cache evaluations,
+pass its budget by up to a val pass. None of these is left on. The budget is kept where DSPy announces a batch
+(`on_evaluate_start`), before it begins; what GEPA decides is heard through its callbacks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dspy
+from dspy.utils.callback import BaseCallback
+
+from rollout_local.domain.run import StopReason
+from rollout_local.domain.target import Candidate
+from rollout_local.errors import BudgetSpent, NoProposals, StopSearch
+from rollout_local.models import DUMMY_KEY
+from rollout_local.search.engine import (
+    Budget,
+    Graded,
+    Judged,
+    ProposalFailed,
+    Proposed,
+    SearchResult,
+    SearchSpec,
+    Signals,
+    Ticket,
+    Validated,
+)
+from rollout_local.search.proposer import Proposer
+from rollout_local.search.student import Student, Tickets, metric, restored
+
+
+def search(spec: SearchSpec, signals: Signals) -> SearchResult:
+    """Run `dspy.GEPA` over the spec. Returns the best candidate by val mean, the first of equals, as GEPA does.
+
+    What a signal raises ends the search and is raised here.
+    """
+    try:
+        return _search(spec, _loud(signals))
+    except _SignalFailed as failed:
+        raise failed.error from None
+
+
+def _search(spec: SearchSpec, signals: Signals) -> SearchResult:
+    train = Tickets("train", spec.train, spec.first_occurrence["train"])
+    val = Tickets("val", spec.val, spec.first_occurrence["val"])
+    listener = Listener(spec, signals, train)
+    budget = Budget(spec.budget)
+    student = Student(spec.baseline, listener.evaluate)
+    optimizer = dspy.GEPA(
+        metric=metric,
+        max_metric_calls=spec.budget + len(val),
+        reflection_lm=reflection_lm(spec),
+        instruction_proposer=Proposer(signals.reflect, listener.failed, told_to_reflection(spec)),
+        num_threads=spec.concurrency,
+        seed=spec.seed,
+        gepa_kwargs={"callbacks": [listener], "stop_callbacks": [listener.is_done]},
+        **spec.arguments,
+    )
+    listener.budget = budget
+    with _quiet(), dspy.context(callbacks=[_Gate(budget, signals, listener)]):
+        try:
+            optimizer.compile(student, trainset=train, valset=val)
+        except BudgetSpent:
+            listener.stop_reason = StopReason.BUDGET_SPENT
+        except NoProposals:
+            listener.stop_reason = StopReason.NO_PROPOSALS
+        except Exception:
+            signals.should_stop()  # DSPy turns an interrupted evaluation into a plain Exception
+            raise
+    signals.should_stop()
+    return SearchResult(best=listener.best, stop_reason=listener.stop_reason)
+
+
+def reflection_lm(spec: SearchSpec) -> Any:
+    """The reflection model; `engine="litellm"` because DSPy's own HTTP client is not seen by the recording."""
+    model = spec.reflection
+    connection: dict[str, Any] = {}
+    if model.api_base is not None:
+        connection = {"api_base": model.api_base, "api_key": model.api_key or DUMMY_KEY}
+    return dspy.LM(model.name, engine="litellm", cache=False, num_retries=0, **connection, **model.params)
+
+
+def told_to_reflection(spec: SearchSpec) -> str:
+    """What the reflection model is told beside the examples: kind, description, objective."""
+    lines = [f"The instructions are the text of a {spec.kind.replace('_', ' ')}."]
+    if spec.description:
+        lines.append(f"What it is for: {spec.description}")
+    if spec.objective:
+        lines.append(f"Objective: {spec.objective}")
+    return "\n".join(lines)
+
+
+class _SignalFailed(StopSearch):
+    """Carries what a signal raised past DSPy, which would score it 0, and GEPA, which would log it and go on."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _loud(signals: Signals) -> Signals:
+    """`signals` whose first exception ends the search; after it, no call gets through."""
+    failed: list[_SignalFailed] = []
+
+    def loud(signal: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            if failed:
+                raise failed[0]
+            try:
+                return signal(*arguments)
+            except Exception as error:
+                failed.append(_SignalFailed(error))
+                raise failed[0] from error
+
+        return call
+
+    return Signals(loud(signals.evaluate), loud(signals.reflect), loud(signals.emit), loud(signals.should_stop))
+
+
+class _Gate(BaseCallback):  # type: ignore[misc]
+    """Sees each batch before it begins: the first is the seed pass over val, which is paid for already."""
+
+    def __init__(self, budget: Budget, signals: Signals, listener: Listener) -> None:
+        self._budget = budget
+        self._signals = signals
+        self._listener = listener
+        self._seed_pass_begun = False
+
+    def on_evaluate_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: ARG002
+        """Refuse a batch that may not begin, by a `BaseException`: DSPy swallows every other kind."""
+        self._signals.should_stop()
+        if self._seed_pass_begun:
+            self._budget.admit(len(instance.devset))
+        self._seed_pass_begun = True
+        self._listener.begins(inputs["program"].candidate())
+
+
+_IMPROVED = "its minibatch improved"
+_AS_GOOD = "a merge, on a sample of val no worse than the better of its parents"
+
+
+@dataclass
+class _Pending:
+    number: int
+    before: float | None
+    after: float | None = None
+
+
+class Listener:
+    """Hears GEPA's callbacks and turns them into our events; numbers candidates in the order of proposal."""
+
+    def __init__(self, spec: SearchSpec, signals: Signals, train: Tickets) -> None:
+        self._spec = spec
+        self._signals = signals
+        self._train = train
+        self._numbers: dict[str, int] = {spec.baseline.content_hash: 0}
+        self._candidates: list[Candidate] = [spec.baseline]
+        self._by_index: dict[int, int] = {0: 0}
+        self._pending: list[_Pending] = []
+        self._iteration = 0
+        self._parents: tuple[int, ...] = ()
+        self._merged: tuple[int, ...] = ()
+        self._before: float | None = None
+        self._records: dict[str, list[dict[str, Any]]] = {}
+        self._tasks: list[str] = []
+        self._best_mean = -1.0
+        self._improved_at = 0
+        self.best = 0
+        self.stop_reason = StopReason.BUDGET_SPENT
+        self.budget: Budget | None = None
+
+    # -- what the student asks
+
+    def evaluate(self, candidate: Candidate, ticket: Ticket) -> Graded:
+        """Run one trial."""
+        return self._signals.evaluate(candidate, ticket)
+
+    def _number(self, candidate: Candidate) -> int:
+        return self._numbers[candidate.content_hash]
+
+    # -- GEPA's callbacks, in the order in which they come
+
+    def on_iteration_start(self, event: Mapping[str, Any]) -> None:
+        """A new iteration; what an earlier one left undecided stays `proposed`."""
+        self._signals.should_stop()
+        self._iteration = event["iteration"]
+        self._pending, self._before, self._records = [], None, {}
+
+    def on_evaluation_start(self, event: Mapping[str, Any]) -> None:
+        """The first word of a merge: a candidate that is not in the pool yet, and has two parents."""
+        is_merge = event["candidate_idx"] is None and len(event["parent_ids"]) > 1
+        self._merged = tuple(self._by_index[index] for index in event["parent_ids"]) if is_merge else ()
+
+    def begins(self, candidate: Candidate) -> None:
+        """A batch was admitted. Nobody proposes a merge, so it is told here, before its first trial."""
+        if self._merged:
+            parent = self._candidates[self._merged[0]].components
+            changed = [name for name, text in candidate.components.items() if text != parent[name]]
+            self._announce(candidate.components, self._merged, changed)
+            self._merged = ()
+
+    def on_candidate_selected(self, event: Mapping[str, Any]) -> None:
+        """The parent of what will be proposed."""
+        self._parents = (self._by_index[event["candidate_idx"]],)
+
+    def on_minibatch_sampled(self, event: Mapping[str, Any]) -> None:
+        """The tasks that the reflection will see."""
+        self._tasks = [self._train.tasks[position].name for position in event["minibatch_ids"]]
+
+    def on_evaluation_end(self, event: Mapping[str, Any]) -> None:
+        """Minibatch scores of the parent (before) or of a proposal (after), kept as means."""
+        mean = sum(event["scores"]) / len(event["scores"])
+        if event["candidate_idx"] is not None:
+            self._before = mean
+            return
+        for pending in self._pending:
+            if pending.after is None:
+                pending.after = mean
+                return
+
+    def on_reflective_dataset_built(self, event: Mapping[str, Any]) -> None:
+        """What the reflection model will read, with the tasks' names."""
+        self._records = {
+            component: [{"task": name, **_readable(record)} for name, record in zip(self._tasks, records, strict=False)]
+            for component, records in event["dataset"].items()
+        }
+
+    def failed(self, component: str, reason: str) -> None:
+        """A reflection gave no usable text."""
+        self._signals.emit(
+            ProposalFailed(self._iteration, self._parents[0], component, reason, self._records.get(component, []))
+        )
+
+    def on_proposal_end(self, event: Mapping[str, Any]) -> None:
+        """A new text, before its first trial."""
+        parent = self._candidates[self._parents[0]].components
+        self._announce({**parent, **event["new_instructions"]}, self._parents, tuple(event["new_instructions"]))
+
+    def on_candidate_rejected(self, event: Mapping[str, Any]) -> None:
+        """The first proposal that is still undecided did not improve its minibatch."""
+        if self._pending:
+            self._judge(self._pending.pop(0), accepted=False, reason=str(event["reason"]))
+
+    def on_merge_rejected(self, event: Mapping[str, Any]) -> None:
+        """A merge did worse than one of its parents."""
+        self.on_candidate_rejected(event)
+
+    def on_valset_evaluated(self, event: Mapping[str, Any]) -> None:
+        """A candidate has a score on the whole val split."""
+        number = self._number(restored(event["candidate"], self._spec.baseline))
+        self._by_index[event["candidate_idx"]] = number
+        mean = float(event["average_score"])
+        better = mean > self._best_mean
+        if better:
+            self._best_mean, self.best, self._improved_at = mean, number, self._iteration
+        spent = self.budget.spent if self.budget else 0
+        self._signals.emit(Validated(number, mean, better, spent))
+
+    def on_candidate_accepted(self, event: Mapping[str, Any]) -> None:
+        """A proposal joined the pool."""
+        number = self._by_index[event["new_candidate_idx"]]
+        for pending in [p for p in self._pending if p.number == number]:
+            self._pending.remove(pending)
+            merge = len(event["parent_ids"]) > 1
+            self._judge(pending, accepted=True, reason=_AS_GOOD if merge else _IMPROVED)
+
+    def is_done(self, _state: Any) -> bool:
+        """GEPA's stopper, asked at the top of every iteration: score reached, or no improvement for too long."""
+        if self._spec.stop_at is not None and self._best_mean >= self._spec.stop_at:
+            self.stop_reason = StopReason.SCORE_REACHED
+            return True
+        patience = self._spec.no_improvement
+        if patience is not None and self._iteration - self._improved_at >= patience:
+            self.stop_reason = StopReason.NO_IMPROVEMENT
+            return True
+        return False
+
+    # -- numbering
+
+    def _announce(self, components: Mapping[str, str], parents: tuple[int, ...], changed: Sequence[str]) -> None:
+        candidate = restored(components, self._spec.baseline)
+        number = len(self._candidates)
+        self._candidates.append(candidate)
+        self._numbers[candidate.content_hash] = number
+        self._pending.append(_Pending(number, self._before))
+        records = [record for name in changed for record in self._records.get(name, [])]
+        self._signals.emit(Proposed(number, candidate, parents, self._iteration, tuple(changed), records))
+
+    def _judge(self, pending: _Pending, *, accepted: bool, reason: str) -> None:
+        self._signals.emit(Judged(pending.number, accepted, reason, pending.before, pending.after))
+
+
+def _readable(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "inputs": _plain(record["Inputs"]),
+        "output": _plain(record["Generated Outputs"]),
+        "feedback": record["Feedback"],
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+class _WithoutBars(io.TextIOBase):
+    """Hands what is printed on to stderr, but for the progress bars that DSPy draws on its trace pass."""
+
+    def __init__(self) -> None:
+        self._in_bar = False
+
+    def write(self, text: str) -> int:
+        """Drop what begins with a carriage return, and the line's end that follows it."""
+        bar = text.startswith("\r") or (self._in_bar and text in {"\n", ""})
+        self._in_bar = text.startswith("\r")
+        if not bar:
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Pass it on."""
+        sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """DSPy prints bars to stdout and logs every iteration: stdout is for results."""
+    loggers = [logging.getLogger(name) for name in ("dspy", "gepa")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)
+    try:
+        with contextlib.redirect_stdout(_WithoutBars()):
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,166 @@
+"""Reflection: DSPy's own prompt, a reader that small local models can satisfy, and a memory.
+
+A reply that is no JSON object is read as a fenced block or as plain text before it is given up. A failure
+returns `{}`: an exception would make GEPA ask twice. A text equal to its parent counts as failed, and three
+failures in a row stop the search, since going on would only spend the budget.
+
+`InstructionProposer` is subclassed, not wrapped: GEPA shows a wrapper stringified examples, which is another
+prompt (dspy/teleprompt/gepa/gepa_utils.py, `_builtin_instruction_proposer`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from dspy.adapters.json_adapter import JSONAdapter
+from dspy.teleprompt.gepa import InstructionProposer
+from dspy.utils.exceptions import AdapterParseError
+
+from rollout_local.domain.identity import content_hash
+from rollout_local.errors import NoProposals
+
+FAILURES_IN_A_ROW = 3
+FIELD = "new_instruction"
+_THOUGHTS = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)|\A.*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
+_FENCE = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
+
+Reflect = Callable[[str, int, Callable[[], Any]], Any]
+OnFailure = Callable[[str, str], None]
+
+
+class Proposer(InstructionProposer):  # type: ignore[misc]
+    """DSPy's proposer with our reader, memory and sense of failure.
+
+    `reflect(input hash, occurrence, produce)` remembers finished reflections; `on_failure(component, reason)`
+    is told of each one that gave no usable text.
+    """
+
+    def __init__(self, reflect: Reflect, on_failure: OnFailure, additional_instructions: str | None) -> None:
+        super().__init__(additional_instructions=additional_instructions, adapter=ReadingAdapter())
+        self._reflect = reflect
+        self._on_failure = on_failure
+        self._asked: Counter[str] = Counter()
+        self._failures = 0
+
+    def __call__(
+        self,
+        candidate: dict[str, str],
+        reflective_dataset: Mapping[str, Sequence[Mapping[str, Any]]],
+        components_to_update: list[str],
+    ) -> dict[str, str]:
+        """A new text for each component that got a usable one; `{}` where none did."""
+        texts: dict[str, str] = {}
+        for component in components_to_update:
+            if component in candidate and component in reflective_dataset:
+                text = self._propose_one(candidate, reflective_dataset, component)
+                if text is not None:
+                    texts[component] = text
+        return texts
+
+    def _propose_one(
+        self, candidate: dict[str, str], dataset: Mapping[str, Sequence[Mapping[str, Any]]], component: str
+    ) -> str | None:
+        key = reflection_hash(candidate, dataset[component], component)
+        occurrence = self._asked[key]
+        self._asked[key] += 1
+
+        def produce() -> dict[str, str]:
+            return self._ask(candidate, dataset, component)
+
+        reply = self._reflect(key, occurrence, produce)
+        reason = reply.get("failure") or _unusable(str(reply["text"]), candidate[component])
+        if reason is None:
+            self._failures = 0
+            return str(reply["text"])
+        self._fail(component, reason)
+        return None
+
+    def _ask(
+        self, candidate: dict[str, str], dataset: Mapping[str, Sequence[Mapping[str, Any]]], component: str
+    ) -> dict[str, str]:
+        try:
+            return {"text": super().__call__(candidate, dataset, [component])[component]}
+        except AdapterParseError as error:
+            seen = f"; it begins {str(error.lm_response)[:80]!r}" if error.lm_response else ""
+            return {"failure": f"the reply of the reflection model has no usable text{seen}"}
+        except ValueError as error:  # an empty text, or characters that UTF-8 cannot write
+            return {"failure": f"the reflection gave no usable text ({_one_line(error)})"}
+
+    def _fail(self, component: str, reason: str) -> None:
+        self._failures += 1
+        self._on_failure(component, reason)
+        if self._failures >= FAILURES_IN_A_ROW:
+            msg = f"the reflection model gave no usable text {self._failures} times in a row (the last: {reason})"
+            raise NoProposals(msg)
+
+
+class ReadingAdapter(JSONAdapter):  # type: ignore[misc]
+    """A `JSONAdapter` with the same prompt, which also reads replies that are not JSON."""
+
+    def parse(self, signature: Any, completion: str) -> dict[str, Any]:
+        """The fields of the reply. Raises `AdapterParseError` where nothing in it can be an instruction."""
+        try:
+            fields: dict[str, Any] = super().parse(signature, completion)
+        except AdapterParseError:
+            text = read_reply(completion)
+            if text is None or list(signature.output_fields) != [FIELD]:
+                raise
+            return {FIELD: text}
+        return fields
+
+
+def read_reply(reply: str) -> str | None:
+    """The instruction in a reply that is not the JSON object that was asked for, or None.
+
+    Tried in turn: a broken JSON object's field, the last fenced block, the whole text. A fenced block inside a
+    longer text of whole sentences is an example in it. Thoughts in `<think>…</think>` are dropped first, also
+    where one of the tags is missing.
+    """
+    reply = _THOUGHTS.sub("", reply).strip()
+    broken = re.search(rf'"{FIELD}"\s*:\s*"((?:[^"\\]|\\.)*)', reply, re.DOTALL)
+    if broken:
+        return _sentence(_unescaped(broken.group(1)))
+    fenced = _FENCE.findall(reply)
+    around = _FENCE.sub("", reply).strip()
+    if not fenced or (len(around) > len(fenced[-1]) and re.search(r"[.!?](?:\s|$)", around)):
+        return _sentence(reply)
+    return _sentence(fenced[-1])
+
+
+def _unescaped(text: str) -> str:
+    try:
+        return str(json.loads(f'"{text}"', strict=False))
+    except json.JSONDecodeError:
+        return text
+
+
+def _sentence(text: str) -> str | None:
+    """`text` if it can be an instruction: at least three words, mostly letters, and not the rest of some JSON."""
+    text = text.strip()
+    words = re.findall(r"[^\W\d_]{2,}", text)
+    letters = sum(char.isalpha() or char.isspace() for char in text)
+    if len(words) < 3 or letters < 0.6 * len(text) or text[0] in "{[":
+        return None
+    return text
+
+
+def _unusable(text: str, parent: str) -> str | None:
+    if text.strip() == parent.strip():
+        return "the reflection model gave the same text back"
+    if text in ("None", "null"):  # how the adapter reads a JSON null
+        return "the reflection model gave null for a text"
+    return None
+
+
+def _one_line(error: Exception) -> str:
+    return ascii(" ".join(str(error).split())[:160])[1:-1]
+
+
+def reflection_hash(candidate: Mapping[str, str], examples: Sequence[Mapping[str, Any]], component: str) -> str:
+    """`sha256:…` of what one reflection is asked: the texts, the examples as shown, the component."""
+    shown = [json.loads(json.dumps(dict(example), default=str, sort_keys=True)) for example in examples]
+    return content_hash({"candidate": dict(candidate), "component": component, "examples": shown})

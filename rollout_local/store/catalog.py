@@ -1,0 +1,156 @@
+"""Datasets, verifiers and targets: written once per content, read by id or name."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from rollout_local.domain.dataset import Dataset, Task
+from rollout_local.domain.identity import canonical_json
+from rollout_local.domain.target import Target
+from rollout_local.domain.verdict import VerifierSpec
+from rollout_local.errors import NotFound
+from rollout_local.store.schema import Store
+
+
+def import_dataset(store: Store, dataset: Dataset, created_at: str) -> dict[str, Any]:
+    """Write a dataset version, or find the one with this content. Returns its row; `is_new` says which."""
+    with store.write() as db:
+        found = store.row("SELECT * FROM datasets WHERE content_hash = ?", (dataset.content_hash,))
+        if found:
+            return {**found, "is_new": False}
+        version = db.execute(
+            "SELECT coalesce(max(version), 0) + 1 FROM datasets WHERE slug = ?", (dataset.slug,)
+        ).fetchone()[0]
+        dataset_id = db.execute(
+            "INSERT INTO datasets (slug, version, name, content_hash, task_count, created_at)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (dataset.slug, version, dataset.name, dataset.content_hash, len(dataset.tasks), created_at),
+        ).lastrowid
+        db.executemany(
+            "INSERT INTO tasks (dataset_id, position, name, instruction, input_json, metadata_json,"
+            " expected_output_json, expected_output_schema_json) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [(dataset_id, position, *_task_row(task)) for position, task in enumerate(dataset.tasks)],
+        )
+    row = store.row("SELECT * FROM datasets WHERE id = ?", (dataset_id,))
+    assert row is not None
+    return {**row, "is_new": True}
+
+
+def _task_row(task: Task) -> tuple[str | None, ...]:
+    schema = task.expected_output_schema
+    return (
+        task.name,
+        task.instruction,
+        _json(task.input),
+        _json(task.metadata),
+        None if task.expected_output is None else _json(task.expected_output),
+        None if schema is None else _json(schema),
+    )
+
+
+def _json(value: Any) -> str:
+    """JSON that keeps the order of keys and tells 1.0 from 1: what is read back is what was written."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def find_dataset(store: Store, reference: str) -> dict[str, Any]:
+    """The row of `slug` (its newest version) or `slug@version`; raises `NotFound` naming what there is."""
+    slug, _, version = reference.partition("@")
+    sql = "SELECT * FROM datasets WHERE slug = ?"
+    if version:
+        found = store.row(f"{sql} AND CAST(version AS TEXT) = ?", (slug, version))
+    else:
+        found = store.row(f"{sql} ORDER BY version DESC LIMIT 1", (slug,))
+    if found is None:
+        known = [f"{row['slug']}@{row['version']}" for row in list_datasets(store)]
+        msg = f"there is no dataset {reference!r}: no such folder, and the database has {', '.join(known) or 'none'}"
+        raise NotFound(msg)
+    return found
+
+
+def list_datasets(store: Store) -> list[dict[str, Any]]:
+    """Every dataset version, by slug and version."""
+    return store.rows("SELECT * FROM datasets ORDER BY slug, version")
+
+
+def load_dataset(store: Store, dataset_id: int) -> Dataset:
+    """A dataset as it was imported."""
+    row = store.row("SELECT * FROM datasets WHERE id = ?", (dataset_id,))
+    assert row is not None
+    rows = store.rows("SELECT * FROM tasks WHERE dataset_id = ? ORDER BY position", (dataset_id,))
+    return Dataset(name=row["name"], slug=row["slug"], tasks=tuple(_task(task) for task in rows))
+
+
+def _task(row: dict[str, Any]) -> Task:
+    expected, schema = row["expected_output_json"], row["expected_output_schema_json"]
+    return Task(
+        name=row["name"],
+        instruction=row["instruction"],
+        input=json.loads(row["input_json"]),
+        metadata=json.loads(row["metadata_json"]),
+        expected_output=None if expected is None else json.loads(expected),
+        expected_output_schema=None if schema is None else json.loads(schema),
+    )
+
+
+def add_verifier(store: Store, spec: VerifierSpec, created_at: str) -> dict[str, Any]:
+    """Register a verifier, or find the one with this content. Returns its row; `is_new` says which."""
+    with store.write() as db:
+        added = db.execute(
+            "INSERT OR IGNORE INTO verifiers (name, content_hash, spec_json, created_at) VALUES (?, ?, ?, ?)",
+            (spec.name, spec.content_hash, canonical_json(spec.model_dump()), created_at),
+        ).rowcount
+    row = store.row("SELECT * FROM verifiers WHERE content_hash = ?", (spec.content_hash,))
+    assert row is not None
+    return {**row, "is_new": bool(added)}
+
+
+def list_verifiers(store: Store) -> list[dict[str, Any]]:
+    """Every registered verifier, oldest first."""
+    return store.rows("SELECT * FROM verifiers ORDER BY id")
+
+
+def find_verifier(store: Store, reference: str) -> dict[str, Any]:
+    """The newest verifier with this id, name or (a prefix of its) hash; raises `NotFound` naming what there is."""
+    row: dict[str, Any]
+    for row in reversed(list_verifiers(store)):
+        spec = json.loads(row["spec_json"])
+        if reference in (spec["id"], row["name"], str(row["id"])):
+            return row
+        if len(reference) > len("sha256:") and str(row["content_hash"]).startswith(reference):
+            return row
+    known = ", ".join(str(json.loads(row["spec_json"])["id"]) for row in list_verifiers(store)) or "none"
+    msg = f"there is no verifier {reference!r}: no such file, and the database has {known}"
+    raise NotFound(msg)
+
+
+def load_verifiers(store: Store, ids: Sequence[int]) -> list[VerifierSpec]:
+    """The specs with these row ids, in this order."""
+    by_id = {row["id"]: row for row in list_verifiers(store)}
+    return [VerifierSpec.model_validate_json(by_id[verifier_id]["spec_json"]) for verifier_id in ids]
+
+
+def sync_target(store: Store, target: Target, modules: Sequence[str], synced_at: str) -> int:
+    """Keep a target's metadata and source text; the same content is one row. Returns the row's id."""
+    baseline = canonical_json(target.baseline.components)
+    with store.write() as db:
+        db.execute(
+            "INSERT OR IGNORE INTO targets (id, kind, description, baseline, baseline_json, source, source_hash,"
+            " modules_json, synced_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                target.id, target.kind, target.description, "\n\n".join(target.baseline.components.values()), baseline,
+                target.source, target.source_hash, json.dumps(list(modules)), synced_at,
+            ),
+        )  # fmt: skip
+        return _target_row_id(db, target.id, target.source_hash, baseline)
+
+
+def _target_row_id(db: sqlite3.Connection, target_id: str, source_hash: str, baseline: str) -> int:
+    row = db.execute(
+        "SELECT row_id FROM targets WHERE id = ? AND source_hash = ? AND baseline_json = ?",
+        (target_id, source_hash, baseline),
+    ).fetchone()
+    return int(row[0])

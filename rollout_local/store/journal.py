@@ -1,0 +1,273 @@
+"""Trials, candidates, proposals, reflections and events of one attempt: append only.
+
+A finished trial is committed, with its trace, before its result is used; asking for the same key again is
+answered from here. A trial that ended without a score may be followed by another under the same key, which
+supersedes it; nothing is edited.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rollout_local.domain.identity import canonical_json, text_hash, well_formed
+from rollout_local.domain.run import CandidateStatus, Phase, TrialKey, TrialOutcome
+from rollout_local.domain.target import Candidate
+from rollout_local.store.schema import Store
+
+
+@dataclass(frozen=True)
+class SpanRecord:
+    """One step of an execution. `input` is a list of JSON texts, each stored once however often it recurs."""
+
+    id: str
+    type: str
+    name: str
+    input: Sequence[str]
+    output: str | None
+    started_at: str
+    duration_s: float
+    parent_id: str | None = None
+    model: str | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    cost_usd: float | None = None
+    error: str | None = None
+    replayed: bool = False
+
+
+@dataclass(frozen=True)
+class TraceRecord:
+    """One execution and its steps."""
+
+    id: str
+    name: str
+    started_at: str
+    duration_s: float
+    spans: Sequence[SpanRecord] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One candidate on one task, ended. `score` in [0, 1] where the outcome is `scored`, None otherwise.
+
+    `output_kind` says how `output` (text) is to be read: `text` as it is, `json` parsed, `repr` not at all.
+    """
+
+    key: TrialKey
+    phase: Phase
+    outcome: TrialOutcome
+    score: float | None
+    feedback: str
+    output: str | None
+    created_at: str
+    output_kind: str = "text"
+    passed: bool | None = None
+    error: str | None = None
+    error_kind: str | None = None
+    checks_json: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    latency_ms: float | None = None
+    cost_usd: float | None = None
+    reused: bool = False
+    tries: int = 1
+    trace_id: str | None = None
+
+
+class Journal:
+    """What one attempt of one run has done so far. Safe to use from many threads."""
+
+    def __init__(self, store: Store, run_id: str, attempt: int) -> None:
+        self.store = store
+        self.run_id = run_id
+        self.attempt = attempt
+        self._candidates: dict[str, int] = {}
+
+    # -- candidates
+
+    def add_candidate(
+        self, candidate: Candidate, status: CandidateStatus, parents: Sequence[int], created_at: str, number: int
+    ) -> int:
+        """Return the row id of candidate `number`, writing it (with its parents) if it is not there yet."""
+        with self.store.write() as db:
+            row = db.execute(
+                "SELECT id FROM candidates WHERE run_id = ? AND attempt = ? AND number = ?",
+                (self.run_id, self.attempt, number),
+            ).fetchone()
+            row_id = int(row[0]) if row else self._insert_candidate(db, candidate, status, parents, created_at, number)
+        self._candidates[candidate.content_hash] = row_id
+        return row_id
+
+    def _insert_candidate(
+        self,
+        db: sqlite3.Connection,
+        candidate: Candidate,
+        status: CandidateStatus,
+        parents: Sequence[int],
+        created_at: str,
+        number: int,
+    ) -> int:
+        text = "\n\n".join(candidate.components.values())
+        row_id = db.execute(
+            "INSERT INTO candidates (run_id, attempt, number, status, text, components_json, content_hash, created_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                self.run_id, self.attempt, number, status, text, canonical_json(candidate.components),
+                candidate.content_hash, created_at,
+            ),
+        ).lastrowid  # fmt: skip
+        assert row_id is not None
+        db.executemany(
+            "INSERT OR IGNORE INTO candidate_parents VALUES (?, ?)", [(row_id, parent) for parent in parents]
+        )
+        return row_id
+
+    def candidate_id(self, content_hash: str) -> int:
+        """The row of the newest candidate with this content; `KeyError` if none was added in this session."""
+        return self._candidates[content_hash]
+
+    def judge(self, candidate_id: int, status: CandidateStatus) -> None:
+        """Say what became of a proposed candidate."""
+        with self.store.write() as db:
+            db.execute("UPDATE candidates SET status = ? WHERE id = ? AND status != ?", (status, candidate_id, status))
+
+    # -- trials
+
+    def find(self, key: TrialKey) -> dict[str, Any] | None:
+        """The final trial under this key, or None."""
+        return self.store.row(
+            "SELECT * FROM trials WHERE run_id = ? AND attempt = ? AND candidate_hash = ? AND task_name = ?"
+            " AND split = ? AND occurrence = ? AND superseded_by IS NULL",
+            (self.run_id, key.attempt, key.candidate, key.task, key.split, key.occurrence),
+        )
+
+    def add_trial(self, trial: TrialRecord, trace: TraceRecord | None) -> int:
+        """Commit a finished trial with its trace; a trial without a score under the same key is superseded."""
+        with self.store.write() as db:
+            trial_id = int(db.execute("SELECT coalesce(max(id), 0) + 1 FROM trials").fetchone()[0])
+            key = trial.key
+            db.execute(
+                "UPDATE trials SET superseded_by = ? WHERE run_id = ? AND attempt = ? AND candidate_hash = ?"
+                " AND task_name = ? AND split = ? AND occurrence = ? AND superseded_by IS NULL AND score IS NULL",
+                (trial_id, self.run_id, key.attempt, key.candidate, key.task, key.split, key.occurrence),
+            )
+            _insert(db, "trials", self._trial_row(trial_id, trial))
+            if trace is not None:
+                _insert_trace(db, trace, self.run_id, trial_id)
+        return trial_id
+
+    def _trial_row(self, trial_id: int, trial: TrialRecord) -> dict[str, Any]:
+        key = trial.key
+        return {
+            "id": trial_id, "run_id": self.run_id, "attempt": key.attempt,
+            "candidate_id": self._candidates[key.candidate], "candidate_hash": key.candidate,
+            "task_name": key.task, "split": key.split, "phase": trial.phase, "occurrence": key.occurrence,
+            "outcome": trial.outcome, "score": trial.score, "passed": trial.passed, "feedback": trial.feedback,
+            "output": trial.output, "output_kind": trial.output_kind, "error": trial.error,
+            "error_kind": trial.error_kind, "checks_json": trial.checks_json,
+            "metadata_json": canonical_json(trial.metadata), "latency_ms": trial.latency_ms,
+            "cost_usd": trial.cost_usd, "reused": int(trial.reused), "tries": trial.tries,
+            "trace_id": trial.trace_id, "created_at": trial.created_at,
+        }  # fmt: skip
+
+    # -- reflections and proposals
+
+    def find_reflection(self, input_hash: str, occurrence: int) -> Any | None:
+        """The reply that was recorded for this reflection, or None."""
+        row = self.store.row(
+            "SELECT reply_json FROM reflections WHERE run_id = ? AND attempt = ? AND input_hash = ? AND occurrence = ?",
+            (self.run_id, self.attempt, input_hash, occurrence),
+        )
+        return json.loads(row["reply_json"]) if row else None
+
+    def add_reflection(
+        self, input_hash: str, occurrence: int, reply: Any, trace: TraceRecord | None, created_at: str
+    ) -> None:
+        """Commit a finished reflection with its trace before its text is used."""
+        with self.store.write() as db:
+            row = {
+                "run_id": self.run_id, "attempt": self.attempt, "input_hash": input_hash, "occurrence": occurrence,
+                "reply_json": canonical_json(reply), "trace_id": trace.id if trace else None, "created_at": created_at,
+            }  # fmt: skip
+            _insert(db, "reflections", row)
+            if trace is not None:
+                _insert_trace(db, trace, self.run_id, None)
+                spent = sum(span.cost_usd or 0.0 for span in trace.spans)
+                db.execute("UPDATE runs SET cost_usd = cost_usd + ? WHERE id = ?", (spent, self.run_id))
+
+    def add_proposal(self, row: Mapping[str, Any]) -> int:
+        """Write one reflection's outcome, once: the row of the same iteration, component and candidate is kept."""
+        with self.store.write() as db:
+            found = db.execute(
+                "SELECT id FROM proposals WHERE run_id = ? AND attempt = ? AND iteration = ? AND component = ?"
+                " AND candidate_id IS ?",
+                (self.run_id, self.attempt, row["iteration"], row["component"], row["candidate_id"]),
+            ).fetchone()
+            if found:
+                return int(found[0])
+            return _insert(db, "proposals", {"run_id": self.run_id, "attempt": self.attempt, **row})
+
+    def judge_proposal(
+        self, proposal_id: int, *, accepted: bool, reason: str, before: float | None, after: float | None
+    ) -> None:
+        """Say whether a proposal was accepted, why, and the means of its minibatch before and after."""
+        with self.store.write() as db:
+            db.execute(
+                "UPDATE proposals SET accepted = ?, reason = ?, minibatch_before = ?, minibatch_after = ?"
+                " WHERE id = ? AND accepted IS NULL",
+                (int(accepted), reason, before, after, proposal_id),
+            )
+
+    # -- events and series
+
+    def add_event(self, at: str, level: str, message: str, data: Mapping[str, Any] | None = None) -> None:
+        """Append one line to the run's log."""
+        row = {
+            "run_id": self.run_id, "attempt": self.attempt, "at": at, "level": level, "message": message,
+            "data_json": canonical_json(data or {}),
+        }  # fmt: skip
+        with self.store.write() as db:
+            _insert(db, "events", row)
+
+    def add_point(self, name: str, step: int, value: float, at: str) -> None:
+        """Append one point to a series; a point that is there already stays."""
+        with self.store.write() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO metrics (run_id, attempt, name, step, value, at) VALUES (?, ?, ?, ?, ?, ?)",
+                (self.run_id, self.attempt, name, step, value, at),
+            )
+
+
+def _insert(db: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int:
+    columns = ", ".join(row)
+    marks = ", ".join("?" * len(row))
+    values = well_formed(tuple(row.values()))
+    return int(db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", values).lastrowid or 0)
+
+
+def _insert_trace(db: sqlite3.Connection, trace: TraceRecord, run_id: str, trial_id: int | None) -> None:
+    row = {
+        "id": trace.id, "name": trace.name, "run_id": run_id, "trial_id": trial_id,
+        "attributes_json": canonical_json(trace.attributes), "started_at": trace.started_at,
+        "duration_s": trace.duration_s,
+    }  # fmt: skip
+    _insert(db, "traces", row)
+    for span in trace.spans:
+        texts = [well_formed(text) for text in span.input]
+        hashes = [text_hash(text) for text in texts]
+        db.executemany("INSERT OR IGNORE INTO texts VALUES (?, ?)", list(zip(hashes, texts, strict=True)))
+        _insert(db, "span_records", _span_row(span, trace.id, hashes))
+
+
+def _span_row(span: SpanRecord, trace_id: str, hashes: Sequence[str]) -> dict[str, Any]:
+    return {
+        "id": span.id, "trace_id": trace_id, "parent_id": span.parent_id, "type": span.type, "name": span.name,
+        "model": span.model, "input_hashes_json": json.dumps(list(hashes)), "output": span.output,
+        "tokens_in": span.tokens_in, "tokens_out": span.tokens_out, "cost_usd": span.cost_usd,
+        "started_at": span.started_at, "duration_s": span.duration_s, "error": span.error,
+        "replayed": int(span.replayed),
+    }  # fmt: skip

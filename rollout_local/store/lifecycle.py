@@ -1,0 +1,105 @@
+"""The row of a run and its moves: every change names the state it starts from and says whether it happened."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from rollout_local.domain.run import MOVES, Phase, RunStatus, StopReason
+from rollout_local.store.schema import Store
+
+
+def insert_run(store: Store, row: Mapping[str, Any]) -> None:
+    """Write a new run."""
+    columns, marks = ", ".join(row), ", ".join("?" * len(row))
+    with store.write() as db:
+        db.execute(f"INSERT INTO runs ({columns}) VALUES ({marks})", tuple(row.values()))
+
+
+def move(store: Store, run_id: str, expected: Collection[RunStatus], to: RunStatus, **changes: Any) -> bool:
+    """Change a run's status if it is one of `expected`; other columns change with it. True if it happened."""
+    legal = [status for status in expected if to in MOVES[status]]
+    assert legal, f"nothing in {expected} may become {to}"
+    assignments = "".join(f", {column} = ?" for column in changes)
+    marks = ", ".join("?" * len(legal))
+    with store.write() as db:
+        changed = db.execute(
+            f"UPDATE runs SET status = ?, rev = rev + 1{assignments} WHERE id = ? AND status IN ({marks})",
+            (to, *changes.values(), run_id, *legal),
+        ).rowcount
+    return bool(changed)
+
+
+def begin_attempt(store: Store, run_id: str, *, pid: int, host: str, at: str) -> int:
+    """Open the next attempt and clear what the run shows of the last one; its rows are kept. Returns its number."""
+    with store.write() as db:
+        number = int(db.execute("SELECT attempt + 1 FROM runs WHERE id = ?", (run_id,)).fetchone()[0])
+        db.execute(
+            "UPDATE runs SET attempt = ?, metric_calls = 0, trial_count = 0, error_count = 0, cost_usd = 0,"
+            " degraded = 0, baseline_candidate_id = NULL, best_candidate_id = NULL, stop_reason = NULL,"
+            " message = NULL, phase = NULL, finished_at = NULL, rev = rev + 1 WHERE id = ?",
+            (number, run_id),
+        )
+        db.execute(
+            "INSERT INTO attempts (run_id, number, pid, host, started_at) VALUES (?, ?, ?, ?, ?)",
+            (run_id, number, pid, host, at),
+        )
+    return number
+
+
+def end_attempt(store: Store, run_id: str, number: int, outcome: RunStatus, at: str) -> None:
+    """Say how an attempt stands when its runner leaves it."""
+    with store.write() as db:
+        db.execute(
+            "UPDATE attempts SET outcome = ?, ended_at = ? WHERE run_id = ? AND number = ?",
+            (outcome, at, run_id, number),
+        )
+
+
+def set_phase(store: Store, run_id: str, phase: Phase) -> None:
+    """Say what a running run is doing."""
+    with store.write() as db:
+        db.execute("UPDATE runs SET phase = ?, rev = rev + 1 WHERE id = ?", (phase, run_id))
+
+
+def beat(store: Store, run_id: str, at: str) -> None:
+    """Say that the runner is alive."""
+    with store.write() as db:
+        db.execute("UPDATE runs SET heartbeat_at = ? WHERE id = ?", (at, run_id))
+
+
+def set_candidates(store: Store, run_id: str, *, baseline: int | None = None, best: int | None = None) -> None:
+    """Name the baseline and the best candidate, as the runner says."""
+    with store.write() as db:
+        db.execute(
+            "UPDATE runs SET baseline_candidate_id = coalesce(?, baseline_candidate_id),"
+            " best_candidate_id = coalesce(?, best_candidate_id), rev = rev + 1 WHERE id = ?",
+            (baseline, best, run_id),
+        )
+
+
+def set_recording(store: Store, run_id: str, name: str | None) -> None:
+    """Say where the calls of the present attempt are recorded."""
+    with store.write() as db:
+        db.execute("UPDATE runs SET recording = ? WHERE id = ?", (name, run_id))
+
+
+def set_stop_reason(store: Store, run_id: str, reason: StopReason) -> None:
+    """Say why the search ended."""
+    with store.write() as db:
+        db.execute("UPDATE runs SET stop_reason = ?, rev = rev + 1 WHERE id = ?", (reason, run_id))
+
+
+def set_degraded(store: Store, run_id: str, *, degraded: bool) -> None:
+    """Say whether trials of the train and holdout passes ended without a score."""
+    with store.write() as db:
+        db.execute("UPDATE runs SET degraded = ? WHERE id = ?", (int(degraded), run_id))
+
+
+def add_report(store: Store, run_id: str, attempt: int, report_json: str, created_at: str) -> None:
+    """Append a promotion report; the newest one of an attempt is the one that is shown."""
+    with store.write() as db:
+        db.execute(
+            "INSERT INTO reports (run_id, attempt, report_json, created_at) VALUES (?, ?, ?, ?)",
+            (run_id, attempt, report_json, created_at),
+        )

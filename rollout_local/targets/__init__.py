@@ -1,0 +1,1 @@
+"""How to call what is being optimized: decorated functions, endpoints, programs, capability agents."""

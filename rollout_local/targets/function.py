@@ -1,0 +1,90 @@
+"""A decorated function as a target: sync or async, any of the three return shapes.
+
+Async functions run on one event loop that lives as long as the process, so that an async client made at
+module level keeps working from call to call; context variables reach the coroutine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Awaitable, Callable
+from functools import cache, cached_property
+from typing import Any
+
+from rollout_local.domain.dataset import Task
+from rollout_local.domain.target import AgentResult, Candidate, TargetKind, as_result
+from rollout_local.targets.source import source_of
+
+TargetFunction = Callable[[Task, Candidate], Any]
+_starting = threading.Lock()
+
+
+class FunctionTarget:
+    """A function `(task, candidate) -> AgentResult | str | dict`, registered under an id."""
+
+    def __init__(
+        self, function: TargetFunction, *, id: str, kind: TargetKind, description: str, baseline: Candidate
+    ) -> None:
+        self.function = function
+        self.id = id
+        self.kind = kind
+        self.description = description
+        self.baseline = baseline
+
+    def __call__(self, task: Task, candidate: Candidate) -> Any:
+        """The undecorated function."""
+        return self.function(task, candidate)
+
+    @property
+    def place(self) -> str:
+        """`file:line` of the function, for messages."""
+        code = getattr(self.function, "__code__", None)
+        return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(self.function)
+
+    @property
+    def source(self) -> str:
+        """Source text of the function's module and of the user's modules that it imports."""
+        return self._source[0]
+
+    @property
+    def source_hash(self) -> str:
+        """`sha256:…` over the syntax trees of those modules."""
+        return self._source[1]
+
+    @cached_property
+    def _source(self) -> tuple[str, str]:
+        return source_of(self.function.__module__)
+
+    def run(self, task: Task, candidate: Candidate) -> AgentResult:
+        """Execute once. Whatever the function raises comes through unchanged."""
+        returned = self.function(task, candidate)
+        if inspect.isawaitable(returned):
+            returned = _wait_for(returned)
+        return as_result(returned)
+
+
+def _wait_for(awaitable: Awaitable[Any]) -> Any:
+    async def finish() -> tuple[Any, BaseException | None]:
+        try:
+            return await awaitable, None
+        except (SystemExit, KeyboardInterrupt) as stop:  # would end the loop, and every later call would wait forever
+            return None, stop
+
+    returned, stop = asyncio.run_coroutine_threadsafe(finish(), _loop()).result()
+    if stop is not None:
+        raise stop
+    return returned
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    with _starting:  # the first calls come from many threads at once
+        return _started_loop()
+
+
+@cache
+def _started_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="rollout-async-targets", daemon=True).start()
+    return loop

@@ -1,0 +1,177 @@
+"""`@optimize` and the registry of targets; importing a module is what registers its targets.
+
+A module written for the hosted SDK says `import mv37.rollout as rollout`. Where that package is absent, the
+name leads here (`hosted`); where it is present, its own registry is read as well.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import ValidationError
+
+from rollout_local.domain.dataset import Task
+from rollout_local.domain.target import AgentResult, Candidate, Target, TargetKind, as_result
+from rollout_local.errors import InputError, NotFound
+from rollout_local.targets.function import FunctionTarget, TargetFunction
+from rollout_local.targets.source import source_of
+
+OURS = str(Path(__file__).parent.parent)
+"""Frames in this package are not where the user's mistake is."""
+
+_targets: dict[str, Target] = {}
+
+
+def optimize(
+    *, id: str, baseline: str | dict[str, str], kind: str = "prompt", description: str = ""
+) -> Callable[[TargetFunction], FunctionTarget]:
+    """Register a function `(task, candidate) -> AgentResult | str | dict` as a target.
+
+    `kind` is one of `prompt`, `tool_description`, `router_prompt`, `retrieval_prompt`, `agent`; `baseline` is
+    the text that the search starts from. The decorated name stays callable. Raises `InputError` for an
+    unknown kind, an empty baseline, or an id that is taken, naming both places.
+    """
+
+    def register(function: TargetFunction) -> FunctionTarget:
+        target = FunctionTarget(
+            function,
+            id=_valid_id(id),
+            kind=_kind(kind, id),
+            description=description,
+            baseline=_baseline(baseline, id),
+        )
+        _add(target)
+        return target
+
+    return register
+
+
+def list_optimization_targets() -> list[Target]:
+    """Every registered target, by id; the hosted SDK's own registry included where that package is there."""
+    return [target for _, target in sorted({**_hosted_targets(), **_targets}.items())]
+
+
+def get_optimization_target(id: str) -> Target:
+    """The target registered under `id`; raises `NotFound` naming the ids there are."""
+    for target in list_optimization_targets():
+        if target.id == id:
+            return target
+    known = ", ".join(target.id for target in list_optimization_targets()) or "none"
+    msg = f"no target {id!r} is registered (registered: {known}); check the id and --module"
+    raise NotFound(msg)
+
+
+def clear_optimization_targets() -> None:
+    """Forget every target that was registered here."""
+    _targets.clear()
+
+
+def load_modules(names: Iterable[str], folder: Path) -> None:
+    """Import the modules that register the targets; `folder` becomes importable.
+
+    Raises `InputError` naming the module that is missing, or the file and line at which it raised.
+    """
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    for name in names:
+        _import(name, folder)
+
+
+def _import(name: str, folder: Path) -> None:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None:
+            raise _raised(name, error) from error
+        if name == error.name or name.startswith(error.name + "."):
+            msg = f"there is no module {name!r} in {folder} or on the path; give --module as in `import {name}`"
+            raise InputError(msg) from error
+        msg = f"module {name!r} needs {error.name!r}, which is not installed ({_place_of(error)})"
+        raise InputError(msg) from error
+    except (Exception, SystemExit) as error:  # user code may raise anything while it is imported
+        raise _raised(name, error) from error
+
+
+def _raised(name: str, error: BaseException) -> InputError:
+    return InputError(f"module {name!r} raised on import at {_place_of(error)}: {type(error).__name__}: {error}")
+
+
+def _place_of(error: BaseException) -> str:
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(("<", OURS))]
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"
+
+
+def _add(target: FunctionTarget) -> None:
+    taken = _targets.get(target.id)
+    if isinstance(taken, FunctionTarget) and taken.place != target.place:
+        msg = f"two targets have the id {target.id!r}: {taken.place} and {target.place}; give one of them another id"
+        raise InputError(msg)
+    _targets[target.id] = target
+
+
+def _valid_id(id: str) -> str:
+    if isinstance(id, str) and id and id == id.strip() and id.isprintable():
+        return id
+    msg = f"a target's id must be a non-empty name without surrounding spaces, not {id!r}"
+    raise InputError(msg)
+
+
+def _kind(kind: str, id: str) -> TargetKind:
+    try:
+        return TargetKind(kind)
+    except ValueError:
+        msg = f"target {id!r}: unknown kind {kind!r}; use one of {', '.join(TargetKind)}"
+        raise InputError(msg) from None
+
+
+def _baseline(baseline: str | dict[str, str], id: str) -> Candidate:
+    try:
+        candidate = Candidate(text=baseline) if isinstance(baseline, str) else Candidate(components=baseline)  # type: ignore[call-arg]
+    except ValidationError:
+        msg = f"target {id!r}: the baseline must be a text, or a dict of texts by name, not {baseline!r}"
+        raise InputError(msg) from None
+    for name, text in candidate.components.items():
+        if not text.strip():
+            msg = f"target {id!r}: the baseline ({name}) is empty; GEPA needs a text to start from"
+            raise InputError(msg)
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            msg = f"target {id!r}: the baseline ({name}) has a character at {error.start} that UTF-8 cannot write"
+            raise InputError(msg) from None
+    return candidate
+
+
+class HostedTarget:
+    """A target from the registry of the hosted SDK, run through its own classes."""
+
+    def __init__(self, hosted: Any, sdk: ModuleType) -> None:
+        self._hosted = hosted
+        self._sdk = sdk
+        self.id: str = hosted.id
+        self.kind = _kind(str(getattr(hosted, "kind", "prompt")), self.id)
+        self.description: str = getattr(hosted, "description", None) or ""
+        self.baseline = _baseline(hosted.baseline, self.id)
+        function = getattr(hosted, "fn", None) or getattr(hosted, "function", None) or type(hosted)
+        self.source, self.source_hash = source_of(function.__module__)
+
+    def run(self, task: Task, candidate: Candidate) -> AgentResult:
+        """Execute once through the hosted SDK's own `run`."""
+        theirs = self._sdk.Task(**task.model_dump(exclude_none=True, exclude={"expected_output"}))
+        returned = self._hosted.run(theirs, self._sdk.Candidate(text=candidate.text))
+        return as_result(returned.model_dump() if hasattr(returned, "model_dump") else returned)
+
+
+def _hosted_targets() -> dict[str, Target]:
+    sdk = sys.modules.get("mv37.rollout")
+    if sdk is None or sdk is sys.modules.get("rollout_local"):
+        return {}
+    return {target.id: HostedTarget(target, sdk) for target in sdk.list_optimization_targets()}

@@ -1,0 +1,104 @@
+"""The source text of a target, and the hash of what in it decides its behaviour.
+
+The hash is over the syntax trees of the target's module and of the user's own modules that it imports, so
+comments and layout do not count. The text itself is kept too: a later mismatch can be shown, not only stated.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from importlib.util import decode_source
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rollout_local.domain.identity import content_hash
+
+
+def source_of(module_name: str) -> tuple[str, str]:
+    """Return `(text, hash)` of a module and of the user's modules that it imports, by relative path.
+
+    Modules without a readable source file (built from a string, frozen) contribute nothing.
+    """
+    files = dict(sorted(_collect(module_name).items()))
+    text = "\n".join(f"# --- {path}\n{source}" for path, source in files.items())
+    return text, content_hash({path: syntax(source) for path, source in files.items()})
+
+
+def syntax(source: str) -> Any:
+    """The syntax tree of `source` as plain JSON, the same on every supported version of Python."""
+    return _plain(ast.parse(source))
+
+
+def _plain(node: Any) -> Any:
+    if isinstance(node, ast.Constant):
+        return {"node": "Constant", "value": repr(node.value)}  # 1 and "1" are two constants
+    if isinstance(node, ast.AST):
+        fields = {
+            name: _plain(value)
+            for name, value in ast.iter_fields(node)
+            if value not in (None, []) and name not in ("kind", "type_comment")
+        }
+        return {"node": type(node).__name__, **fields}
+    if isinstance(node, list):
+        return [_plain(item) for item in node]
+    return node if isinstance(node, str) else repr(node)
+
+
+def _collect(module_name: str) -> dict[str, str]:
+    first = sys.modules[module_name]
+    root = _root(first)
+    found: dict[str, str] = {}
+    waiting = [first]
+    seen = {module_name}
+    while waiting:
+        module = waiting.pop()
+        path, source = _read(module)
+        if path is None or root is None or not path.is_relative_to(root):
+            continue
+        found[path.relative_to(root).as_posix()] = source
+        for name in _imported(source, module):
+            if name in sys.modules and name not in seen:
+                seen.add(name)
+                waiting.append(sys.modules[name])
+    return found
+
+
+def _root(module: ModuleType) -> Path | None:
+    """The folder that the top-level package of `module` lies in."""
+    path, _ = _read(module)
+    if path is None:
+        return None
+    depth = module.__name__.count(".") + (path.name == "__init__.py")
+    return path.parents[depth]
+
+
+def _read(module: ModuleType) -> tuple[Path | None, str]:
+    file = getattr(module, "__file__", None)
+    if not file or not file.endswith(".py") or "site-packages" in Path(file).parts:
+        return None, ""
+    path = Path(file).resolve()
+    try:
+        return path, decode_source(path.read_bytes())
+    except (OSError, SyntaxError, UnicodeDecodeError):
+        return None, ""
+
+
+def _imported(source: str, module: ModuleType) -> list[str]:
+    """Full names of the modules that `source` may import; names inside a package are tried as modules too."""
+    names: list[str] = []
+    package = module.__package__ or ""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [prefix for alias in node.names for prefix in _prefixes(alias.name)]
+        elif isinstance(node, ast.ImportFrom):
+            parent = ".".join(package.split(".")[: len(package.split(".")) - node.level + 1]) if node.level else ""
+            base = ".".join(part for part in (parent, node.module or "") if part)
+            names += _prefixes(base) + [f"{base}.{alias.name}" for alias in node.names]
+    return names
+
+
+def _prefixes(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[: i + 1]) for i in range(len(parts))] if name else []

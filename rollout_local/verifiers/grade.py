@@ -1,0 +1,162 @@
+"""Spec → Verdict: the mean of the checks within a verifier, the mean of the verifiers, and the feedback in words.
+
+The feedback is what a reflection model learns from, so it has one line per check that is not perfect, and no check
+is imperfect without a reason. Means are exact (no rounding can make a perfect output miss a threshold of 1). What
+cannot be graded raises `GradingError`; it never becomes a score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+
+from rollout_local.domain.dataset import Task
+from rollout_local.domain.target import AgentResult
+from rollout_local.domain.verdict import Check, CheckSpec, Verdict, VerifierSpec
+from rollout_local.errors import GradingError, InputError
+from rollout_local.verifiers import json_checks, own_checks, task_checks
+from rollout_local.verifiers.checks import CHECKS
+from rollout_local.verifiers.labels import find_label, label, label_number, label_place, label_text, phrase
+from rollout_local.verifiers.spec import auto_id, parse_spec, read_spec
+from rollout_local.verifiers.subject import MISSING, Completer, Params, Subject
+from rollout_local.verifiers.words import quote, utf8
+
+PERFECT_FEEDBACK = "All checks passed."
+_SHOWN = 5
+
+
+def grade(specs: Sequence[VerifierSpec], task: Task, result: AgentResult, complete: Completer | None = None) -> Verdict:
+    """The verdict of all verifiers over one output.
+
+    `passed` means that every verifier reached its threshold and no required check is below 1. With several
+    verifiers, ids of checks and lines of feedback begin with `<verifier id>/`. Raises `GradingError` where a check
+    cannot grade, and what the judge's model raises.
+    """
+    if not specs:
+        msg = "there is no verifier to grade with; give one"
+        raise GradingError(msg)
+    subject = Subject(task, result, complete)
+    checks: list[Check] = []
+    lines: list[str] = []
+    scores: list[Fraction] = []
+    passed = True
+    for spec in specs:
+        prefix = f"{spec.id}/" if len(specs) > 1 else ""
+        outcomes = [_run(check, subject) for check in spec.checks]
+        scores.append(_mean((o.score, o.weight) for o in outcomes))
+        passed &= float(scores[-1]) >= spec.pass_threshold
+        passed &= all(o.score == 1.0 for o in outcomes if o.required)
+        lines += [prefix + _line(c, o.reason) for c, o in zip(spec.checks, outcomes, strict=True) if o.score < 1.0]
+        checks += [o.model_copy(update={"id": prefix + o.id}) for o in outcomes]
+    score = float(sum(scores) / len(scores))
+    return Verdict(score=score, passed=passed, feedback="\n".join(lines) or PERFECT_FEEDBACK, checks=tuple(checks))
+
+
+def fits(specs: Sequence[VerifierSpec], tasks: Sequence[Task]) -> list[str]:
+    """A sentence for every check that finds nothing to grade against in any of the tasks."""
+    return [
+        f"verifier {spec.id}: the check {quote(check.id)} fits none of the {len(tasks)} tasks: none has {place}"
+        for spec in specs
+        for check in spec.checks
+        if (place := _place(check)) and not any(_has(check, task) for task in tasks)
+    ]
+
+
+def validate(specs: Sequence[VerifierSpec], tasks: Sequence[Task]) -> None:
+    """Refuse, before anything is spent, what `grade` could not do on these tasks.
+
+    Raises `InputError` for a verifier that fits no task at all, for labels that tasks lack or that are of the wrong
+    kind, for malformed expectations and schemas (naming the tasks), and for functions that cannot be loaded.
+    """
+    for spec in specs:
+        for check in spec.checks:
+            _require_usable(spec, check, tasks)
+        if all(_place(check) and not any(_has(check, task) for task in tasks) for check in spec.checks):
+            places = ", ".join(dict.fromkeys(_place(check) for check in spec.checks))
+            msg = f"verifier {spec.id} fits no task: none has {places}; add it to the tasks, or use another verifier"
+            raise InputError(msg)
+
+
+def _run(check: CheckSpec, subject: Subject) -> Check:
+    score, reason = CHECKS[check.type].run(check.params, subject)
+    own_checks.checked_score(score, f"the check {check.id}")
+    return Check(
+        id=check.id,
+        type=check.type,
+        score=score,
+        weight=check.weight,
+        required=check.required,
+        reason="" if score == 1.0 else utf8(reason),
+    )
+
+
+def _mean(weighted: Iterable[tuple[float, float]]) -> Fraction:
+    pairs = [(Fraction(score), Fraction(weight)) for score, weight in weighted]
+    return sum((score * weight for score, weight in pairs), Fraction()) / sum(weight for _, weight in pairs)
+
+
+def _line(check: CheckSpec, reason: str) -> str:
+    """One line of feedback; where the reason begins with a path, the path is the name, after the type."""
+    if "path" in check.params:
+        return f"{check.type} {reason}"
+    return f"{check.type if auto_id(check) else check.id}: {reason}"
+
+
+def _place(check: CheckSpec) -> str:
+    """Where in a task the check finds what it grades against; empty where it needs nothing from there."""
+    own = "schema" in check.params
+    return label_place(check.params) or ("" if own else CHECKS[check.type].reads)
+
+
+def _has(check: CheckSpec, task: Task) -> bool:
+    if label_place(check.params):
+        return find_label(check.params, task) is not MISSING
+    places = {
+        "metadata.expectations": task.metadata.get("expectations"),
+        "expected_output_schema": task.expected_output_schema,
+    }
+    return places[_place(check)] is not None
+
+
+def _require_usable(spec: VerifierSpec, check: CheckSpec, tasks: Sequence[Task]) -> None:
+    if check.type == "python":
+        _refuse_failing(lambda _: own_checks.load(check.params["function"]), tasks[:1], f"verifier {spec.id}")
+    needs = _NEEDS.get(check.type)
+    if needs is not None:
+        _refuse_failing(lambda task: needs(check.params, task), tasks, f"verifier {spec.id}: check {quote(check.id)}")
+
+
+def _refuse_failing(try_on: Callable[[Task], object], tasks: Sequence[Task], where: str) -> None:
+    problems = []
+    for task in tasks:
+        try:
+            try_on(task)
+        except GradingError as error:
+            problems.append((task.name, str(error)))
+    if problems:
+        others = [quote(name) for name, _ in problems[1:_SHOWN]]
+        more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        also = f" (so too in {', '.join(others)}{more})" if others else ""
+        msg = f"{where}: {problems[0][1]}{also}"
+        raise InputError(msg)
+
+
+def _need_schema(params: Params, task: Task) -> None:
+    if "schema" not in params and task.expected_output_schema is not None:
+        json_checks.require_schema(task.expected_output_schema, task)
+
+
+_NEEDS: dict[str, Callable[[Params, Task], object]] = {
+    "task_expectations": lambda _, task: task_checks.read_expectations(task),
+    "expected_output_schema": lambda _, task: json_checks.required_keys(task),
+    "json_schema": _need_schema,
+    "json_path_equals": json_checks.expected_value,
+    "contains": phrase,
+    "not_contains": phrase,
+    "equals": label,
+    "numeric_close": label_number,
+    "similarity": label_text,
+}
+"""Check type → what it asks of every task; it raises `GradingError` where a task does not have it."""
+
+__all__ = ["Completer", "GradingError", "fits", "grade", "parse_spec", "read_spec", "validate"]

@@ -1,0 +1,26 @@
+"""`make bench`: ratios against plain dspy.GEPA and, where that bench is there, against plain vcrpy."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+from rollout_local.models import keep_libraries_offline
+
+
+def main() -> None:
+    """Measure and print both tables."""
+    keep_libraries_offline()  # before DSPy and litellm are imported
+    from tests.bench import search
+
+    search.print_rows(search.measure())
+    if importlib.util.find_spec("tests.bench.recordings") is not None:
+        from tests.bench import recordings
+
+        print()
+        sys.stdout.flush()
+        recordings.main([])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""Shared by all tests: no network but loopback, a store, a simulator, a project of one's own."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rollout_local.models import keep_libraries_offline
+from rollout_local.simulator import Settings, Simulator, load_script
+from rollout_local.store.schema import Store, open_store
+
+keep_libraries_offline()
+os.environ.pop("ROLLOUT_DB", None)
+
+LOOPBACK = ("127.", "localhost", "::1")
+
+
+def _refuse_other_hosts(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "socket.connect" and isinstance(arguments[1], tuple):
+        host = str(arguments[1][0])
+        if not host.startswith(LOOPBACK):
+            msg = f"a test tried to reach {host}"
+            raise RuntimeError(msg)
+
+
+sys.addaudithook(_refuse_other_hosts)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """An empty, migrated database."""
+    with open_store(tmp_path / "rollout.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def simulate() -> Iterator[Callable[..., Simulator]]:
+    """Start simulators: `simulate(script_path=None, **settings)`; they end with the test."""
+    started: list[Simulator] = []
+
+    def start(script: Path | None = None, **settings: Any) -> Simulator:
+        simulator = Simulator(load_script(script), Settings(**settings))
+        simulator.start()
+        started.append(simulator)
+        return simulator
+
+    yield start
+    for simulator in started:
+        simulator.stop()
+
+
+TARGET = """\
+import json
+import os
+import subprocess
+
+import mv37.rollout as rollout
+from openai import OpenAI
+
+_clients = {}
+
+
+@rollout.optimize(id="support", kind="prompt", description="Answers customers.", baseline="Answer the customer.")
+def answer(task: rollout.Task, candidate: rollout.Candidate) -> str:
+    base = os.environ["ROLLOUT_GEPA_STUDENT_MODEL_API_BASE"]
+    client = _clients.setdefault(base, OpenAI(base_url=base, api_key="sk-test-0123456789", max_retries=RETRIES))
+    reply = client.chat.completions.create(
+        model=os.environ["ROLLOUT_GEPA_STUDENT_MODEL"].removeprefix("openai/"),
+        messages=[{"role": "system", "content": candidate.text}, {"role": "user", "content": task.instruction}],
+    )
+    return reply.choices[0].message.content
+"""
+TOPICS = (
+    ("a refund for order {n}", "30 days"),
+    ("the late parcel {n}", "tracking number"),
+    ("the locked account {n}", "reset link"),
+)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left behind."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@contextlib.contextmanager
+def fresh_targets(folder: Path) -> Iterator[None]:
+    """Forget the modules and targets of other projects, and this one's afterwards."""
+    from rollout_local.targets.registry import clear_optimization_targets
+
+    clear_optimization_targets()
+    path, modules = list(sys.path), set(sys.modules)
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        for name in set(sys.modules) - modules:
+            if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)):
+                del sys.modules[name]
+        importlib.invalidate_caches()
+        clear_optimization_targets()
+
+
+class Project:
+    """A small project in a folder: a target, a dataset, a verifier, splits; and the command to run there."""
+
+    def __init__(self, folder: Path, simulator_url: str) -> None:
+        self.folder = folder
+        self.url = simulator_url
+
+    @property
+    def flags(self) -> list[str]:
+        """What `create` and one-shot `run` need."""
+        return [
+            "--module", "target", "--dataset", "dataset", "--verifier", "verifier.json", "--splits-file", "splits.json",
+            "--reflection-model", "openai/sim-reflection", "--reflection-api-base", self.url,
+            "--task-model", "openai/sim-student", "--task-api-base", self.url,
+        ]  # fmt: skip
+
+    def rollout(self, *arguments: str, **variables: str) -> Done:
+        """Run the command in the folder, in this process: importing the model clients once saves seconds a run."""
+        from rollout_local.cli.main import run
+
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.folder)
+            patch.delenv("OPENAI_API_KEY", raising=False)
+            patch.setenv("PYTHONHASHSEED", "0")
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), fresh_targets(self.folder):
+                code = run(list(arguments))
+        return Done(code, out.getvalue(), err.getvalue())
+
+    def process(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run the command in a process of its own, as a user would."""
+        return subprocess.run(
+            [sys.executable, "-m", "rollout_local", *arguments],
+            cwd=self.folder, capture_output=True, text=True, timeout=120, check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OPENAI_API_KEY": "", **variables},
+        )  # fmt: skip
+
+    def document(self, *arguments: str, code: int = 0, **variables: str) -> Any:
+        """The JSON document that a command prints."""
+        done = self.rollout(*arguments, "--json", **variables)
+        assert done.returncode == code, done.stderr
+        return json.loads(done.stdout)
+
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def make_project(tmp_path: Path) -> Callable[..., Project]:
+    """Write a project: `make_project(url, train=7, val=5, holdout=6)`."""
+
+    def make(url: str, *, train: int = 7, val: int = 5, holdout: int = 6, retries: int = 0) -> Project:
+        folder = tmp_path / "project"
+        folder.mkdir()
+        (folder / "target.py").write_text(TARGET.replace("RETRIES", str(retries)))
+        names = write_dataset(folder / "dataset", train + val + holdout)
+        parts = {"train": names[:train], "val": names[train : train + val], "holdout": names[train + val :]}
+        (folder / "splits.json").write_text(json.dumps(parts))
+        checks = [{"type": "task_expectations"}, {"type": "max_length", "params": {"value": 900}}]
+        (folder / "verifier.json").write_text(json.dumps({"id": "quality", "checks": checks}))
+        return Project(folder, url)
+
+    return make
+
+
+def write_dataset(folder: Path, size: int) -> list[str]:
+    """A Harbor folder of customer messages, each with a phrase that the answer must mention."""
+    names = [f"task-{n:02d}" for n in range(size)]
+    folder.mkdir()
+    for n, name in enumerate(names):
+        topic, phrase = TOPICS[n % len(TOPICS)]
+        expectations = {"mustMention": [{"text": phrase, "message": f"mention the {phrase}"}]}
+        task = {"instruction": f"Customer asks about {topic.format(n=n)}.", "metadata": {"expectations": expectations}}
+        (folder / name).mkdir()
+        (folder / name / "task.json").write_text(json.dumps(task))
+    tables = "".join(f'[[tasks]]\nname = "{name}"\npath = "{name}"\n' for name in names)
+    (folder / "dataset.toml").write_text(f'name = "Support"\nslug = "support"\n{tables}')
+    return names

@@ -1,0 +1,199 @@
+"""A table becomes a Harbor folder, whole or not at all."""
+
+import csv
+import datetime as dt
+import importlib.util
+import json
+
+import pytest
+
+from rollout_local.datasets.harbor import read_folder
+from rollout_local.datasets.sources import SOURCES, Columns, pull
+from rollout_local.errors import InputError
+
+ASK = Columns(instruction="q")
+
+
+@pytest.fixture
+def table(tmp_path):
+    """`table("a.csv", text)`: the source `csv:…/a.csv` with that text."""
+
+    def make(name, text):
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return f"{path.suffix[1:]}:{path}"
+
+    return make
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+def test_a_csv_becomes_the_dataset_that_is_read_back(table, out):
+    first_row = 'First one,"Hello,\n""you""",7,"{""urgency"": ""high""}","[1, 2]"'
+    text = f"\ufeffid,q,order,label,want\n{first_row}\n\nsecond,x,,[no,\n"
+    columns = Columns(
+        instruction="q", inputs={"number": "order"}, metadata={"label": "label"}, name="id", expected="want"
+    )
+    found = pull(table("a.csv", text), columns, out)
+    assert read_folder(out) == found
+    assert (found.slug, [task.name for task in found.tasks]) == ("out", ["First one", "second"])
+    first, second = found.tasks
+    assert first.instruction == 'Hello,\n"you"'
+    assert first.input == {"number": "7"}
+    assert first.metadata == {"label": {"urgency": "high"}}
+    assert first.expected_output == [1, 2]
+    assert (second.metadata, second.expected_output) == ({"label": "[no"}, None)
+
+
+def test_jsonl_values_keep_their_types(table, out):
+    rows = [{"q": "a", "n": 1.5, "l": None, "w": ""}, {"q": 3, "n": True, "l": [1], "w": {"a": 0}}]
+    text = "\n\n".join(json.dumps(row) for row in rows) + "\r\n  \n"
+    found = pull(table("a.jsonl", text), Columns("q", {"n": "n"}, {"l": "l"}, expected="w"), out)
+    assert [task.input for task in found.tasks] == [{"n": 1.5}, {"n": True}]
+    assert [task.metadata for task in found.tasks] == [{"l": None}, {"l": [1]}]
+    assert [task.expected_output for task in found.tasks] == ["", {"a": 0}]
+    assert found.tasks[1].instruction == "3"
+
+
+def test_tasks_are_numbered_with_as_many_digits_as_rows_need(table, out, tmp_path):
+    assert [t.name for t in pull(table("a.csv", "q\na\nb\n"), ASK, out).tasks] == ["task-0001", "task-0002"]
+    source = table("b.csv", "q\n" + "".join(f"{n}\n" for n in range(10_000)))
+    names = [t.name for t in pull(source, Columns("q", limit=10_000), tmp_path / "many").tasks]
+    assert (names[0], names[-1]) == ("task-00001", "task-10000")
+
+
+def test_a_limit_takes_the_first_rows_and_reads_no_further(table, out):
+    found = pull(table("a.jsonl", '{"q": "a"}\n{"q": "b"}\nbroken'), Columns("q", limit=2), out)
+    assert [task.instruction for task in found.tasks] == ["a", "b"]
+
+
+def test_names_are_one_line_and_their_folders_safe(table, out):
+    found = pull(table("a.csv", 'id,q\n" a\n b ",x\n../../etc,y\nETC,z\n'), Columns("q", name="id"), out)
+    assert [task.name for task in found.tasks] == ["a b", "../../etc", "ETC"]
+    assert sorted(path.name for path in out.iterdir() if path.is_dir()) == ["ETC-2", "a-b", "etc"]
+
+
+def test_a_cell_of_any_size_is_read_and_the_limit_of_the_csv_module_put_back(table, out):
+    before = csv.field_size_limit()
+    found = pull(table("a.csv", f"q\n{'x' * 300_000}\n"), ASK, out)
+    assert len(found.tasks[0].instruction) == 300_000
+    assert csv.field_size_limit() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "columns", "sentence"),
+    [
+        ("a.csv", "", ASK, r"a.csv is empty; the first row must name the columns"),
+        ("a.csv", "\n\n", ASK, r"a.csv is empty"),
+        ("a.csv", "q\n", ASK, r"a.csv has no rows"),
+        ("a.jsonl", "\n", ASK, r"a.jsonl has no rows"),
+        ("a.csv", "x,y\n1,2\n", ASK, r'a.csv has no column "q"; it has "x", "y"'),
+        ("a.csv", "q,y,y\n1,2,3\n", ASK, r'a.csv:1: the column "y" occurs twice'),
+        ("a.csv", 'q,y\n"a\nb",2\n1,2,3\n', ASK, r"a.csv:4: 3 cells where the header has 2; quote"),
+        ("a.csv", 'q\n"a"b\n', ASK, r"a.csv:2: not readable as csv"),
+        ("a.csv", 'q\n"a\n', ASK, r"a.csv:2: not readable as csv: unexpected end of data"),
+        ("a.csv", b"q\nok\n\xff\n", ASK, r"a.csv:3: byte 0xff is not UTF-8"),
+        ("a.csv", "q\n \n", ASK, r'a.csv:2: has neither "instruction" nor "input"; the agent'),
+        ("a.csv", "q,n\na,x\nb,x\n", Columns("q", name="n"), r'a.csv:3: the name "x" is that of .*a.csv:2 too'),
+        ("a.csv", "q,n\na,\n", Columns("q", name="n"), r'a.csv:2: column "n": a task has an empty name'),
+        ("a.csv", "q,n\na,b\0\n", Columns("q", name="n"), r"control characters"),
+        ("a.csv", "q\na\n", Columns(), r"nothing becomes the question"),
+        ("a.csv", "q\na\n", Columns("q", limit=0), r"--limit 0 leaves no rows"),
+        ("a.jsonl", '{"q": "a"}\n{"q": }', ASK, r"a.jsonl:2:7: not valid JSON"),
+        ("a.jsonl", '{"q": "a"}\n{"q": NaN}', ASK, r"a.jsonl:2:7: NaN has no place in JSON"),
+        ("a.jsonl", '{"q": "a"}\n{"q": "b", "q": "c"}', ASK, r'a.jsonl:2: the key "q" is given twice'),
+        ("a.jsonl", '{"q": "\\ud800"}', ASK, r"a.jsonl:1: .*surrogate pair"),
+        ("a.jsonl", "[1]", ASK, r"a.jsonl:1: is a list; each line must be an object"),
+        ("a.jsonl", '{"q": "a"}\n{"x": 1}', ASK, r'a.jsonl:2 has no column "q"; it has "x"'),
+        ("a.jsonl", '{"q": [1]}', ASK, r'a.jsonl:1: the column "q" holds a list; it must be a text'),
+        ("a.jsonl", '{"q": null}', ASK, r'the column "q" holds null'),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused_and_nothing_written(table, out, name, text, columns, sentence):
+    with pytest.raises(InputError, match=sentence):
+        pull(table(name, text), columns, out)
+    assert not out.exists()
+
+
+def test_a_value_that_is_nested_too_deep_once_it_is_in_a_task_is_refused(table, out):
+    deep = "[" * 100 + "]" * 100
+    with pytest.raises(InputError, match=r"a.jsonl:1: nested more than 100"):
+        pull(table("a.jsonl", f'{{"q": "x", "m": {deep}}}'), Columns("q", metadata={"m": "m"}), out)
+
+
+def test_an_occupied_folder_is_refused_before_the_source_is_read(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is not empty"):
+        pull("csv:none", ASK, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("data.csv", r'is not one of csv:…, jsonl:…, parquet:…, hf:…; did you mean "csv:data.csv"\?'),
+        ("xlsx:data", r"is not one of csv:"),
+        ("csv:", r"is not one of csv:"),
+        ("csv:none.csv", r"none.csv does not exist; check the path"),
+    ],
+)
+def test_an_unknown_source_is_refused_listing_the_known(source, sentence, out):
+    with pytest.raises(InputError, match=sentence):
+        pull(source, ASK, out)
+
+
+@pytest.mark.parametrize(("scheme", "library", "extra"), [("parquet", "pyarrow", "parquet"), ("hf", "datasets", "hf")])
+def test_a_source_that_needs_an_extra_says_which(scheme, library, extra, out):
+    if importlib.util.find_spec(library):
+        pytest.skip(f"{library} is installed")
+    with pytest.raises(InputError, match=rf"needs? the extra rollout-local\[{extra}\]"):
+        pull(f"{scheme}:x", ASK, out)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_parquet_rows_keep_their_types(out, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    source = write_parquet(parquet, tmp_path / "a.parquet")
+    found = pull(source, Columns("q", {"n": "n"}, {"at": "at"}), out)
+    assert [task.input for task in found.tasks] == [{"n": 1}, {"n": 2}]
+    assert [task.metadata["at"] for task in found.tasks] == ["2026-01-02", None]
+    (tmp_path / "bad.parquet").write_bytes(b"no")
+    for wrong, columns, sentence in [
+        (source, Columns("z"), 'has no column "z"; it has "q", "n", "at"'),
+        (f"parquet:{tmp_path / 'bad.parquet'}", ASK, "not readable as parquet"),
+        (f"parquet:{tmp_path / 'none.parquet'}", ASK, "does not exist"),
+    ]:
+        with pytest.raises(InputError, match=sentence):
+            pull(wrong, columns, tmp_path / "b")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_folder_of_parquet_files_is_loaded_as_the_hub_would(out, tmp_path, monkeypatch):
+    pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "repo").mkdir()
+    write_parquet(pytest.importorskip("pyarrow.parquet"), tmp_path / "repo" / "train.parquet")
+    found = pull(f"hf:{tmp_path / 'repo'}", Columns("q", {"n": "n"}, limit=1), out)
+    assert [task.input for task in found.tasks] == [{"n": 1}]
+    for columns, sentence in [
+        (Columns("z"), 'has no column "z"'),
+        (Columns("q", split="no"), r"\(split no\) could not"),
+    ]:
+        with pytest.raises(InputError, match=sentence):
+            pull(f"hf:{tmp_path / 'repo'}", columns, tmp_path / "b")
+
+
+def write_parquet(parquet, path):
+    import pyarrow as pa
+
+    rows = {"q": ["a", "b"], "n": [1, 2], "at": [dt.date(2026, 1, 2), None]}
+    parquet.write_table(pa.table(rows), path)
+    return f"parquet:{path}"
+
+
+def test_every_source_is_named_in_the_refusal(out):
+    with pytest.raises(InputError) as caught:
+        pull("nothing", ASK, out)
+    assert all(f"{scheme}:" in str(caught.value) for scheme in SOURCES)

@@ -1,0 +1,273 @@
+"""One candidate × one task → a trial: outcomes, retries, the journal."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from rollout_local.domain.dataset import Task
+from rollout_local.domain.run import CandidateStatus, Phase, TrialKey
+from rollout_local.domain.target import Candidate, TargetKind
+from rollout_local.errors import Paused
+from rollout_local.recordings import RecordMode, open_recording
+from rollout_local.runs.clock import new_id, now
+from rollout_local.runs.evaluation import Ask, Evaluator
+from rollout_local.runs.execution import Executor, Wire
+from rollout_local.runs.provider import Patience
+from rollout_local.runs.stop import StopFlag
+from rollout_local.simulator import Simulator
+from rollout_local.store.journal import Journal
+from rollout_local.store.lifecycle import insert_run
+from rollout_local.store.schema import Store
+from rollout_local.targets.function import FunctionTarget
+from rollout_local.verifiers.grade import parse_spec
+
+CANDIDATE = Candidate(text="Answer.")
+QUICK = Patience(tries=3, first_wait=0.001, longest_wait=0.01)
+SPEC = parse_spec({"checks": [{"type": "contains", "value": "yes"}]}, "says-yes", "test")
+
+
+def given_run(store: Store) -> Journal:
+    """A run with its baseline candidate."""
+    with store.write() as db:
+        db.execute("INSERT INTO datasets VALUES (1, 's', 1, 's', 'h', 0, 'now')")
+        db.execute("INSERT INTO targets VALUES (1, 't', 'prompt', '', 'b', '{}', '', 'h', '[]', 'now')")
+    insert_run(store, {
+        "id": "opt_test", "project": "default", "tags_json": "[]", "status": "running", "target_id": "t",
+        "target_row_id": 1, "dataset_id": 1, "verifier_ids_json": "[]", "split_json": "{}", "optimizer": "gepa",
+        "seed": 0, "config_json": "{}", "fingerprint": "f", "fingerprint_json": "{}", "metric_call_budget": 1,
+        "created_at": now(),
+    })  # fmt: skip
+    journal = Journal(store, "opt_test", 1)
+    journal.add_candidate(CANDIDATE, CandidateStatus.BASELINE, (), now(), number=0)
+    return journal
+
+
+def ask(task: str = "a", *, must_score: bool = True, occurrence: int = 0) -> Ask:
+    key = TrialKey(attempt=1, candidate=CANDIDATE.content_hash, task=task, split="train", occurrence=occurrence)
+    return Ask(key, CANDIDATE, Task(name=task, instruction="?"), Phase.BASELINE, must_score=must_score)
+
+
+@pytest.fixture
+def evaluating(store: Store) -> Callable[..., Any]:
+    """`with evaluating(function, timeout=None) as (evaluator, journal)`."""
+
+    @contextmanager
+    def start(function: Callable[..., Any], path: Path | None = None, **settings: Any) -> Iterator[Any]:
+        journal, wire = given_run(store), Wire()
+        target = FunctionTarget(function, id="t", kind=TargetKind.PROMPT, description="", baseline=CANDIDATE)
+        timeout = settings.pop("timeout", None)
+        with open_recording(path, RecordMode.NEW_EPISODES, sink=wire) as recording:
+            evaluator = Evaluator(
+                executor=Executor(target, recording, wire, timeout), specs=[SPEC], journal=journal, stop=StopFlag(),
+                on_trial=lambda trial: None, make_id=new_id, patience=QUICK, dice=random.Random(0), **settings,
+            )  # fmt: skip
+            yield evaluator, journal
+
+    return start
+
+
+def row(journal: Journal, task: str = "a") -> dict[str, Any]:
+    found = journal.find(ask(task).key)
+    assert found is not None
+    return found
+
+
+def test_an_output_is_graded_committed_and_then_answered_from_the_journal(evaluating: Any) -> None:
+    calls: list[str] = []
+
+    def target(task: Task, candidate: Candidate) -> str:
+        calls.append(task.name)
+        return "yes indeed"
+
+    with evaluating(target) as (evaluator, journal):
+        first, second = evaluator.evaluate(ask()), evaluator.evaluate(ask())
+    assert calls == ["a"]
+    assert first == second
+    assert first.score == 1.0
+    assert row(journal)["outcome"] == "scored"
+    assert row(journal)["passed"] == 1
+
+
+def test_another_occurrence_is_another_sample(evaluating: Any) -> None:
+    calls: list[str] = []
+    with evaluating(lambda task, candidate: calls.append(task.name) or "yes") as (evaluator, _):
+        evaluator.evaluate(ask())
+        evaluator.evaluate(ask(occurrence=1))
+    assert calls == ["a", "a"]
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [(None, "returned nothing"), (3, "returned a int"), ({"text": "x"}, "output")],
+)
+def test_what_is_no_result_is_scored_zero_and_says_why(evaluating: Any, returned: Any, words: str) -> None:
+    with evaluating(lambda task, candidate: returned) as (evaluator, journal):
+        graded = evaluator.evaluate(ask())
+    assert graded.score == 0.0
+    assert words in graded.feedback
+    assert words in row(journal)["error"]
+
+
+def test_a_target_that_raises_on_its_own_account_is_scored_zero_with_that_as_feedback(evaluating: Any) -> None:
+    def target(task: Task, candidate: Candidate) -> str:
+        msg = "no such order"
+        raise KeyError(msg)
+
+    with evaluating(target) as (evaluator, _):
+        graded = evaluator.evaluate(ask())
+    assert graded.score == 0.0
+    assert "KeyError" in graded.feedback
+    assert "no such order" in graded.feedback
+
+
+def asking(url: str, *, swallow: bool = False) -> Callable[..., Any]:
+    """A target that asks the simulator once, and may swallow what goes wrong."""
+
+    def target(task: Task, candidate: Candidate) -> str:
+        body = {"model": "sim-student", "messages": [{"role": "user", "content": task.name}]}
+        reply = httpx.post(url + "/chat/completions", json=body, timeout=5)
+        if not swallow:
+            reply.raise_for_status()
+        return "yes " + reply.text
+
+    return target
+
+
+def test_a_provider_error_is_never_a_score_and_pauses_after_its_retries(
+    evaluating: Any, simulate: Callable[..., Simulator]
+) -> None:
+    simulator = simulate(faults="503:1:retry-after=0")
+    with evaluating(asking(simulator.url)) as (evaluator, journal), pytest.raises(Paused, match="overloaded"):
+        evaluator.evaluate(ask())
+    assert (row(journal)["outcome"], row(journal)["score"]) == ("provider_error", None)
+    assert row(journal)["tries"] == QUICK.tries == simulator.calls()["total"]
+
+
+def test_an_error_that_the_target_swallowed_is_no_score_either(
+    evaluating: Any, simulate: Callable[..., Simulator]
+) -> None:
+    with evaluating(asking(simulate(faults="429:1:retry-after=0").url, swallow=True)) as (evaluator, journal):
+        assert evaluator.evaluate(ask(must_score=False)) is None
+    assert row(journal)["error_kind"] == "rate_limit"
+
+
+def test_where_no_score_is_needed_the_pass_goes_on_and_a_later_try_supersedes(
+    evaluating: Any, simulate: Callable[..., Simulator], store: Store
+) -> None:
+    simulator = simulate(faults=f"500:1:first={QUICK.tries}")
+    with evaluating(asking(simulator.url)) as (evaluator, journal):
+        assert evaluator.evaluate(ask(must_score=False)) is None
+        assert evaluator.evaluate(ask(must_score=False)).score == 1.0
+    assert row(journal)["outcome"] == "scored"
+    assert len(store.rows("SELECT 1 FROM trials")) == 2
+    assert store.row("SELECT metric_calls, error_count FROM runs") == {"metric_calls": 0, "error_count": 0}
+
+
+def test_a_refused_key_stops_at_once_even_where_no_score_is_needed(
+    evaluating: Any, simulate: Callable[..., Simulator]
+) -> None:
+    simulator = simulate(faults="401:1")
+    with evaluating(asking(simulator.url)) as (evaluator, _):
+        with pytest.raises(Paused, match="refused the key"):
+            evaluator.evaluate(ask(must_score=False))
+        with pytest.raises(Paused, match="refused the key"):
+            evaluator.evaluate(ask("b", must_score=False))
+    assert simulator.calls()["total"] == 1
+
+
+def test_a_prompt_too_long_for_the_model_is_the_candidates_doing(
+    evaluating: Any, simulate: Callable[..., Simulator]
+) -> None:
+    with evaluating(asking(simulate(faults="context:1").url)) as (evaluator, _):
+        graded = evaluator.evaluate(ask())
+    assert graded.score == 0.0
+    assert "longer than the model's context" in graded.feedback
+
+
+def test_a_retried_trial_gives_the_score_that_it_would_have_had(
+    evaluating: Any, simulate: Callable[..., Simulator]
+) -> None:
+    with evaluating(asking(simulate(faults="500:1:first=2").url)) as (evaluator, journal):
+        assert evaluator.evaluate(ask()).score == 1.0
+    assert row(journal)["tries"] == 3
+
+
+def test_running_past_the_limit_without_a_call_in_flight_is_the_targets_doing(evaluating: Any) -> None:
+    release = threading.Event()
+    with evaluating(lambda task, candidate: release.wait(20), timeout=0.05) as (evaluator, _):
+        graded = evaluator.evaluate(ask())
+        release.set()
+    assert graded.score == 0.0
+    assert "past its time limit" in graded.feedback
+
+
+def test_running_past_the_limit_with_a_call_in_flight_is_a_timeout_without_a_score(
+    evaluating: Any, simulate: Callable[..., Simulator]
+) -> None:
+    slow = simulate(latency_ms=400)
+    with evaluating(asking(slow.url), timeout=0.05) as (evaluator, journal):
+        assert evaluator.evaluate(ask(must_score=False)) is None
+        time.sleep(0.5)  # the call that was left behind ends before the recording does
+    assert (row(journal)["outcome"], row(journal)["score"]) == ("timeout", None)
+
+
+def test_a_verifier_that_fails_is_no_score(evaluating: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "grades.py").write_text("def broken(task, output):\n    raise RuntimeError('down')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    spec = parse_spec({"checks": [{"type": "python", "function": "grades:broken"}]}, "v", "test")
+    with evaluating(lambda task, candidate: "yes") as (evaluator, journal):
+        evaluator.specs = [spec]
+        assert evaluator.evaluate(ask(must_score=False)) is None
+    assert row(journal)["outcome"] == "verifier_error"
+
+
+def test_the_same_ask_twice_in_flight_is_executed_once(evaluating: Any) -> None:
+    calls: list[str] = []
+
+    def target(task: Task, candidate: Candidate) -> str:
+        calls.append(task.name)
+        time.sleep(0.1)
+        return "yes"
+
+    with evaluating(target) as (evaluator, _), ThreadPoolExecutor(8) as pool:
+        grades = list(pool.map(lambda _: evaluator.evaluate(ask()), range(8)))
+    assert len(calls) == 1
+    assert len({grade.score for grade in grades}) == 1
+
+
+def test_after_a_stop_nothing_more_is_executed(evaluating: Any) -> None:
+    calls: list[str] = []
+    with evaluating(lambda task, candidate: calls.append(task.name) or "yes") as (evaluator, _):
+        evaluator.stop.stop(Paused("enough"))
+        with pytest.raises(Paused, match="enough"):
+            evaluator.evaluate(ask())
+    assert calls == []
+
+
+def test_an_output_that_is_no_text_is_kept_as_json_or_as_what_it_looks_like(evaluating: Any) -> None:
+    def target(task: Task, candidate: Candidate) -> dict[str, Any]:
+        return {"output": {"answer": "yes"} if task.name == "a" else {1, 2} and object()}
+
+    with evaluating(target) as (evaluator, journal):
+        evaluator.evaluate(ask())
+        evaluator.evaluate(ask("b"))
+    assert (row(journal)["output"], row(journal)["output_kind"]) == ('{"answer":"yes"}', "json")
+    assert row(journal, "b")["output_kind"] == "repr"
+
+
+def test_metadata_cost_and_latency_that_the_target_reports_are_kept(evaluating: Any) -> None:
+    result = {"output": "yes", "cost_usd": 0.25, "latency_ms": 12.5, "metadata": {"tool_calls": ["search"]}}
+    with evaluating(lambda task, candidate: result) as (evaluator, journal):
+        evaluator.evaluate(ask())
+    kept = row(journal)
+    assert (kept["cost_usd"], kept["latency_ms"], kept["metadata_json"]) == (0.25, 12.5, '{"tool_calls":["search"]}')
