@@ -17,6 +17,7 @@ from rollout_local.targets.hosted import stand_in_for_hosted_sdk
 if TYPE_CHECKING:
     from rollout_local.domain.dataset import Task
     from rollout_local.domain.target import AgentResult, Candidate
+    from rollout_local.recordings.public import recording
     from rollout_local.runs.api import RunResult, run
     from rollout_local.targets.current import CurrentRun, current_run
     from rollout_local.targets.registry import (
@@ -37,6 +38,7 @@ PUBLIC = {
     "get_optimization_target": "rollout_local.targets.registry",
     "list_optimization_targets": "rollout_local.targets.registry",
     "optimize": "rollout_local.targets.registry",
+    "recording": "rollout_local.recordings.public",
     "run": "rollout_local.runs.api",
 }
 """The public names and the modules they live in."""
@@ -52,6 +54,7 @@ __all__ = [
     "get_optimization_target",
     "list_optimization_targets",
     "optimize",
+    "recording",
     "run",
 ]
 

@@ -14,7 +14,8 @@
     ├── Cancelled            1      the user ended the run
     ├── BudgetSpent          0      the next batch would pass what was promised
     ├── NoProposals          1      the reflection model never gave a usable text
-    └── RecordingMiss        3      replay met a request that was not recorded
+    ├── RecordingMiss        3      replay met a request that was not recorded
+    └── LeaseLost            1      another runner has taken over; this one may write nothing more
 
 The second tree derives from `BaseException` because DSPy and GEPA catch every `Exception` and turn it into
 a score of 0 (dspy/utils/parallelizer.py, gepa/proposer/reflective_mutation): a failure is not a zero.
@@ -118,3 +119,7 @@ class RecordingMiss(StopSearch):
     """A replay asked for something that was not recorded; the message shows the nearest recorded request."""
 
     exit_code = 3
+
+
+class LeaseLost(StopSearch):
+    """Another runner holds the run now: whatever this one still does is not written."""

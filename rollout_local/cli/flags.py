@@ -37,6 +37,8 @@ FLAGS: tuple[Callable[[Any], Any], ...] = (
     _option("--auto", type=click.Choice(["light", "medium", "heavy"]), help="Preset budget (default light)."),
     _option("--max-metric-calls", type=int, help="At most N target executions beyond the baseline pass."),
     _option("--max-full-evals", type=int, help="Budget in passes over train and val."),
+    _option("--max-cost", type=float, help="Pause before USD are passed."),
+    _option("--max-seconds", type=float, help="Pause after this much running time."),
     _option("--price", "prices", multiple=True, metavar="MODEL=IN,OUT", help="USD per million tokens."),
     _option("--no-improvement", type=int, help="Stop after N iterations without a better val mean."),
     _option("--stop-at", type=float, help="Stop when the best val mean reaches X (0-1)."),
@@ -60,6 +62,7 @@ FLAGS: tuple[Callable[[Any], Any], ...] = (
     _option("--offline", is_flag=True, default=None, help="Live, but loopback and --allow-host only."),
     _option("--allow-host", "allow_hosts", multiple=True, help="Host that --offline may reach."),
     _option("--no-recording", is_flag=True, default=None, help="Record nothing."),
+    _option("--reuse", is_flag=True, default=None, help="Let a trial of the same candidate in the file stand in."),
     _option("--timeout", type=float, help="Seconds per trial."),
 )  # fmt: skip
 

@@ -17,7 +17,9 @@ NOUNS: dict[str, tuple[str, str]] = {
     "optimize": ("rollout_local.cli.optimize:optimize", "Create, run, look at and report optimization runs."),
     "datasets": ("rollout_local.cli.datasets:datasets", "Import, convert, split and check datasets."),
     "verifiers": ("rollout_local.cli.verifiers:verifiers", "Register, try and explain verifiers."),
+    "recordings": ("rollout_local.cli.recordings:recordings", "List, show, verify, scan and convert recordings."),
     "experiments": ("rollout_local.cli.experiments:experiments", "Runs that can be repeated."),
+    "db": ("rollout_local.cli.db:db", "Check, back up and mend the database file."),
     "simulate": ("rollout_local.cli.simulate:simulate", "A scripted model provider on loopback."),
     "doctor": ("rollout_local.cli.doctor:doctor", "Check versions, SQLite, keys and air-gap readiness."),
 }

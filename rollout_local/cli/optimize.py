@@ -75,12 +75,13 @@ def run_(
     from rollout_local.runs.stop import StopFlag
 
     fields, stop = given(flags), StopFlag()
-    if run is None:
+    prepared = None
+    if run is None and not _only_log_dir(fields):
         prepared = _prepared(fields, db_path)
         setup.require_runnable(prepared.config, Path.cwd())
     with database(db_path, create=run is None) as store:
-        reference = setup.insert(store, prepared)["id"] if run is None else run
-        changes = {} if run is None else _operational(fields, run)
+        reference = _new_or_rebuilt(store, prepared, fields, accepted) if run is None else run
+        changes = _operational(fields, run) if run is not None else _rebuilt_changes(prepared, fields)
         with shown(quiet=quiet, color=not no_color) as watch, interruptible(stop):
             outcome = execute(
                 store, reference, folder=Path.cwd(), watch=watch, changes=changes, fresh=fresh, accepted=accepted,
@@ -88,6 +89,73 @@ def run_(
             )  # fmt: skip
         _say_outcome(store, outcome, as_json=as_json, color=not no_color, db_path=db_path)
     return outcome.exit_code
+
+
+@optimize.command()
+@click.argument("run")
+@click.option("--recording", help="Another file than the one the run recorded.")
+@click.option("--concurrency", type=int, help="Trials at once in the replay.")
+@common
+def reproduce(
+    *,
+    run: str,
+    recording: str | None,
+    concurrency: int | None,
+    db_path: Path,
+    as_json: bool,
+    quiet: bool,
+    no_color: bool,
+) -> int:
+    """Replay a completed run from its recording, offline, in a scratch database, and compare digests."""
+    from rollout_local.runs import reproduction
+
+    with database(db_path) as store, shown(quiet=quiet or as_json, color=not no_color) as watch:
+        found = reproduction.reproduce(
+            store, run, folder=Path.cwd(), recording=recording, concurrency=concurrency, watch=watch
+        )
+    _say_reproduced(found, as_json=as_json)
+    return int(not found.identical)
+
+
+@optimize.command()
+@click.argument("run")
+@common
+def cancel(*, run: str, db_path: Path, as_json: bool, quiet: bool, no_color: bool) -> None:  # noqa: ARG001
+    """End a run: at once where it only waits, within one call in flight where it runs."""
+    _requested("cancel", run, db_path, as_json=as_json)
+
+
+@optimize.command()
+@click.argument("run")
+@common
+def pause(*, run: str, db_path: Path, as_json: bool, quiet: bool, no_color: bool) -> None:  # noqa: ARG001
+    """Let a running run wait; `optimize run RUN` goes on with it."""
+    _requested("pause", run, db_path, as_json=as_json)
+
+
+def _say_reproduced(found: Any, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"run_id": found.run_id, "identical": found.identical, "digest": found.digest,
+                    "replayed_digest": found.replayed_digest, "difference": found.difference,
+                    "reexecuted": found.reexecuted})  # fmt: skip
+        return
+    if found.identical:
+        click.echo(f"{found.run_id}: identical, digest {found.digest}")
+    else:
+        click.echo(f"{found.run_id}: different: {found.difference}")
+    if found.reexecuted:
+        click.echo(f"{found.reexecuted} trials made no recorded call; they were executed again.")
+
+
+def _requested(action: str, run: str, db_path: Path, *, as_json: bool) -> None:
+    from rollout_local.runs import requests
+
+    with database(db_path) as store:
+        said = requests.ask(store, run, action)
+    if as_json:
+        print_json(said)
+    else:
+        click.echo(said["message"])
 
 
 @optimize.command("list")
@@ -184,6 +252,27 @@ def _prepared(fields: Mapping[str, Any], db_path: Path) -> Any:
         return setup.prepare(config, Path.cwd(), _store_to_read(db_path))
 
 
+def _only_log_dir(fields: Mapping[str, Any]) -> bool:
+    """`optimize run --log-dir DIR` alone: the run in that folder goes on, with or without its database."""
+    from rollout_local.domain.run import OPERATIONAL
+
+    return "log_dir" in fields and not (_by_hand(fields) - OPERATIONAL)
+
+
+def _new_or_rebuilt(store: Any, prepared: Any, fields: Mapping[str, Any], accepted: tuple[str, ...]) -> str:
+    """The run that goes on in --log-dir, or a new one."""
+    from rollout_local.runs import rebuild, setup
+
+    log_dir = Path(fields["log_dir"]) if "log_dir" in fields else None
+    if log_dir is not None and (prepared is None or rebuild.matching(log_dir, prepared)):
+        return rebuild.run_of(store, log_dir, Path.cwd(), accepted)
+    return str(setup.insert(store, prepared)["id"])
+
+
+def _rebuilt_changes(prepared: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
+    return _operational(fields, "in --log-dir") if prepared is None else {}
+
+
 def _store_to_read(path: Path) -> Any:
     """The database for look-ups by name while flags are checked, or None where there is none yet."""
     from rollout_local.store.schema import open_store
@@ -195,16 +284,18 @@ def _operational(fields: Mapping[str, Any], run: str) -> dict[str, Any]:
     """The flags that may accompany the id of a run; any other is refused by name."""
     from rollout_local.domain.run import OPERATIONAL
 
-    context = click.get_current_context()
-    by_hand = {
-        name for name in fields
-        if context.get_parameter_source(name) != click.core.ParameterSource.ENVIRONMENT
-    }  # fmt: skip
-    for name in sorted(by_hand - OPERATIONAL):
+    for name in sorted(_by_hand(fields) - OPERATIONAL):
         msg = f"--{name.replace('_', '-')} is part of what decides run {run}; create another run with it"
         raise InputError(msg)
     changes = {name: value for name, value in fields.items() if name in OPERATIONAL}
     return config_of(changes).model_dump(include=set(changes))
+
+
+def _by_hand(fields: Mapping[str, Any]) -> set[str]:
+    """The fields that were given as flags, not through the environment."""
+    context = click.get_current_context()
+    environment = click.core.ParameterSource.ENVIRONMENT
+    return {name for name in fields if context.get_parameter_source(name) is not environment}
 
 
 def _db_flag(path: Path) -> str:

@@ -4,8 +4,8 @@ Invariant: an interaction is claimed once, under one lock, by the next request w
 same requests get the same answers with one thread and with 32, duplicates included, as long as each scope asks
 in one order. What was recorded outside any scope is everybody's. A scope that has nothing left may take, in replay,
 from the key's other scopes (counted; forbidden when strict); not while recording goes on, since another scope may
-yet ask for its own. An answer that a client would ask again after is passed over where the same scope and key has a final
-one. A scope that was started anew has only its newest try.
+yet ask for its own. An answer that a client would ask again after is passed over where the same scope and key has a
+final one. A scope that was started anew has only its newest try.
 """
 
 from __future__ import annotations

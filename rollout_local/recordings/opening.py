@@ -223,7 +223,7 @@ def _note(manifest: Mapping[str, Any] | None, versions: Mapping[str, str]) -> st
 
 def _check_played(recording: Recording, *, strict: bool) -> None:
     count = recording.stats().unplayed
-    if not count:
+    if not count or recording.partial:
         return
     rows = [
         f"  line {one.line}: {one.method} {one.url} (scope {one.scope or 'none'})"

@@ -38,7 +38,8 @@ from rollout_local.recordings.nearest import parts_of
 from rollout_local.recordings.tape import Tape
 
 Sink = Callable[[Exchange], None]
-Gate = Callable[[], None]
+Gate = Callable[[str, Any], None]
+"""Called with the scope and the parsed body of a request before it is sent; may raise a `BaseException`."""
 Classify = Callable[[BaseException], FailureKind | None]
 
 
@@ -64,6 +65,8 @@ class Recording:
         self.sink = sink
         self.gate: Gate | None = None
         self.blocked: list[str] = []
+        self.partial = False
+        """Set where only a part is asked for, the rest being known: then nothing is said of what is unplayed."""
         self._reader = reader
         self._tape = tape
         self._cassette = cassette
@@ -134,7 +137,7 @@ class Recording:
         call = Call(self, asked, scope, attempt, client, classify)
         try:
             if not self._play(call):
-                self._may_send(asked)
+                self._may_send(asked, scope)
         except BaseException:
             call.drop()
             raise
@@ -157,13 +160,13 @@ class Recording:
         call.drop()
         return True
 
-    def _may_send(self, asked: Asked) -> None:
+    def _may_send(self, asked: Asked, scope: str) -> None:
         host = urlsplit(asked.url).hostname or ""
         if self._doors is not None and not self._doors.open_to(host):
             self.blocked.append(host)
             raise Paused(f"offline: a request to {host} was stopped; --allow-host {host} allows it.", reason="error")
         if self.gate is not None:
-            self.gate()
+            self.gate(scope, asked.content)
 
     def _miss(self, call: Call) -> RecordingMiss:
         with self._lock:

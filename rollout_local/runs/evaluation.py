@@ -23,6 +23,8 @@ from rollout_local.domain.verdict import Verdict, VerifierSpec
 from rollout_local.errors import Paused
 from rollout_local.runs.clock import iso
 from rollout_local.runs.execution import Execution, Executor
+from rollout_local.runs.history import History
+from rollout_local.runs.pace import SLOWED_BY, Pace
 from rollout_local.runs.provider import Failure, Patience, failure_in, failure_on_the_wire
 from rollout_local.runs.spans import trace_of
 from rollout_local.runs.stop import StopFlag
@@ -40,6 +42,7 @@ class Ask:
     task: Task
     phase: Phase
     must_score: bool = True
+    step: int = 0
 
 
 @dataclass
@@ -55,6 +58,8 @@ class Evaluator:
     prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     patience: Patience = field(default_factory=Patience)
     dice: random.Random = field(default_factory=random.Random)
+    pace: Pace = field(default_factory=lambda: Pace(1_000_000))
+    history: History = field(default_factory=lambda: History(0))
     replaying: bool = False
     retry_unscored: bool = True
     """False while a finished run is served: what it left unscored stays so."""
@@ -100,7 +105,11 @@ class Evaluator:
         row = self.journal.find(ask.key)
         if row is not None and (row["score"] is not None or not self.retry_unscored):
             return remembered(row)
-        return self._execute(ask, tried_before=row is not None)
+        if row is None:
+            self.history.require_new(ask.step, f"task {ask.task.name!r} ({ask.key.split})")
+        with self.pace.turn(self.stop):
+            self.stop.check()
+            return self._execute(ask, tried_before=row is not None)
 
     def _execute(self, ask: Ask, *, tried_before: bool) -> Graded | None:
         tries = 0
@@ -109,10 +118,17 @@ class Evaluator:
             execution = self.executor.run(ask.key.scope, ask.task, ask.candidate, again=tries > 1 or tried_before)
             failure = failure_of(execution)
             pause = None if failure is None else self.patience.wait(tries, failure, self.dice)
+            self._adapt(failure)
             if failure is None or pause is None:
                 return self._settle(ask, execution, failure, tries)
             self.stop.check()
             self.stop.sleep(0.0 if self.replaying else pause)
+
+    def _adapt(self, failure: Failure | None) -> None:
+        if failure is None:
+            self.pace.speed_up()
+        elif failure.kind in SLOWED_BY:
+            self.pace.slow_down()
 
     def _settle(self, ask: Ask, execution: Execution, failure: Failure | None, tries: int) -> Graded | None:
         trial = self._graded(ask, execution, failure, tries)
@@ -143,6 +159,7 @@ class Evaluator:
             created_at=iso(execution.started + execution.seconds),
             latency_ms=_latency(execution),
             tries=tries,
+            step=ask.step,
         )
         if failure is not None and not failure.policy.candidates_doing:
             outcome = TrialOutcome.TIMEOUT if failure.kind == "timeout" else TrialOutcome.PROVIDER_ERROR

@@ -9,29 +9,34 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rollout_local.domain.run import RunConfig, RunStatus, StopReason
-from rollout_local.errors import Cancelled, Paused, RecordingMiss, Refused, StopSearch
+from rollout_local.errors import Cancelled, LeaseLost, Paused, RecordingMiss, Refused, RolloutError, StopSearch
 from rollout_local.recordings import Recording, RecordMode, open_recording
 from rollout_local.runs import environment
 from rollout_local.runs.clock import new_id, now
 from rollout_local.runs.evaluation import Evaluator
 from rollout_local.runs.execution import Executor, Wire
 from rollout_local.runs.fingerprint import versions
+from rollout_local.runs.heartbeat import beating
+from rollout_local.runs.history import History
+from rollout_local.runs.logdir import LogDir
+from rollout_local.runs.pace import Pace
 from rollout_local.runs.passes import Attempt
 from rollout_local.runs.reflection import Reflector
 from rollout_local.runs.setup import Setup, check_unchanged, load, require_runnable
+from rollout_local.runs.spend import Spend
 from rollout_local.runs.stop import StopFlag
 from rollout_local.runs.watch import Silent, Watch
 from rollout_local.store import lifecycle, reads
-from rollout_local.store.journal import Journal
+from rollout_local.store.journal import Journal, TrialRecord
+from rollout_local.store.lease import Lease, acquire
 from rollout_local.store.schema import Store
-
-STARTABLE = (RunStatus.CREATED, RunStatus.QUEUED, RunStatus.PAUSED, RunStatus.FAILED, RunStatus.COMPLETED)
 
 
 @dataclass(frozen=True)
@@ -65,8 +70,10 @@ def execute(
     fresh: bool = False,
     accepted: Sequence[str] = (),
     stop: StopFlag | None = None,
+    strict: bool = False,
 ) -> Outcome:
-    """Run `reference` from where it stands. `changes` replace operational settings for this time.
+    """Run `reference` from where it stands. `changes` replace operational settings for this time; `strict`
+    refuses a replay that leaves recorded calls unasked.
 
     Raises `InputError` where an input changed or a key is missing, `Refused` where the run is not to be
     started; neither changes anything.
@@ -74,19 +81,45 @@ def execute(
     run = reads.run(store, reference)
     stored = RunConfig.model_validate_json(run["config_json"])
     config = stored.model_copy(update=dict(changes or {}))
-    replaying = config.record_mode == "none"
-    with environment.for_target(config, offline_keys=replaying):
+    with environment.for_target(config, offline_keys=config.record_mode == "none"):
         setup = load(store, run, folder, changes or {})
         taken_over = check_unchanged(store, run, setup, accepted)
-        _require_startable(store, run, fresh=fresh)
+        _require_startable(run, fresh=fresh)
         require_runnable(config, folder)
-        runner = _Runner(store, run, setup, folder, watch or Silent(), stop or StopFlag())
-        return runner.run(fresh=fresh, taken_over=taken_over)
+        lease = acquire(store, run["id"])
+        try:
+            runner = _Runner(
+                store,
+                reads.run(store, run["id"]),
+                setup,
+                folder,
+                watch or Silent(),
+                stop or StopFlag(),
+                lease,
+                strict=strict,
+            )
+            return runner.run(fresh=fresh, taken_over=taken_over)
+        except LeaseLost as lost:
+            raise Refused(str(lost)) from lost
+        finally:
+            with contextlib.suppress(RolloutError, StopSearch):
+                lease.release()
 
 
 class _Runner:
+    """One stretch of work on a run, from its start or resume to where it ends or waits."""
+
     def __init__(
-        self, store: Store, run: Mapping[str, Any], setup: Setup, folder: Path, watch: Watch, stop: StopFlag
+        self,
+        store: Store,
+        run: Mapping[str, Any],
+        setup: Setup,
+        folder: Path,
+        watch: Watch,
+        stop: StopFlag,
+        lease: Lease,
+        *,
+        strict: bool,
     ) -> None:
         self.store = store
         self.row = run
@@ -95,37 +128,33 @@ class _Runner:
         self.folder = folder
         self.watch = watch
         self.stop = stop
+        self.lease = lease
+        self.strict = strict
         self.executed = 0
+        self.begun = time.monotonic()
 
     def run(self, *, fresh: bool, taken_over: Sequence[str]) -> Outcome:
-        first = self.row["attempt"] == 0
-        with self._recording(self.row["attempt"] + (first or fresh)) as (recording, wire):
-            attempt = self._begin(fresh=first or fresh)
+        anew = fresh or self.row["attempt"] == 0
+        with self._recording(self.row["attempt"] + anew) as (recording, wire):
+            attempt = self._begin(anew=anew)
             journal = Journal(self.store, self.run_id, attempt)
             for name in taken_over:
                 journal.add_event(now(), "warning", f"went on although the {name} changed (--accept-changed {name})")
-            with environment.during(self.setup.config, self.run_id, attempt):
-                outcome = self._work(journal, recording, wire, fresh=fresh)
-        lifecycle.end_attempt(self.store, self.run_id, attempt, outcome.status, now())
+            with environment.during(self.setup.config, self.run_id, attempt), beating(self.lease, self.stop):
+                outcome = self._work(journal, recording, wire, fresh=anew)
         return outcome
 
-    def _begin(self, *, fresh: bool) -> int:
+    def _begin(self, *, anew: bool) -> int:
         number = int(self.row["attempt"])
-        if fresh:
+        if anew:
             number = lifecycle.begin_attempt(
                 self.store, self.run_id, pid=os.getpid(), host=socket.gethostname(), at=now()
             )
-        status = RunStatus(self.row["status"])
-        if status is not RunStatus.RUNNING and not lifecycle.move(
-            self.store, self.run_id, [status], RunStatus.RUNNING, started_at=self.row["started_at"] or now(),
-            heartbeat_at=now(), stop_reason=None, message=None, finished_at=None,
-        ):  # fmt: skip
-            msg = f"run {self.run_id} was changed by another process just now; try again"
-            raise Refused(msg)
+        lifecycle.take(self.store, self.run_id, number, pid=os.getpid(), host=socket.gethostname(), at=now())
         return number
 
     @contextlib.contextmanager
-    def _recording(self, attempt: int) -> Any:
+    def _recording(self, attempt: int) -> Iterator[tuple[Recording, Wire]]:
         config, wire = self.setup.config, Wire()
         name = None if config.no_recording else self._recording_name(attempt)
         path = None if name is None else self.folder / name
@@ -134,10 +163,13 @@ class _Runner:
         with open_recording(
             path, RecordMode(config.record_mode), ignore_fields=config.ignore_fields, engine="litellm",
             versions=versions(), allow_hosts=config.allow_hosts if config.offline else None, sink=wire,
+            lease=str(self.lease.token), strict=self.strict,
         ) as recording:  # fmt: skip
-            recording.gate = self.stop.check
             lifecycle.set_recording(self.store, self.run_id, name)
             yield recording, wire
+
+    def _log_dir(self) -> LogDir:
+        return LogDir(self.folder / (self.setup.config.log_dir or self.row["log_dir"]))
 
     def _recording_name(self, attempt: int) -> str:
         """Where the recording is, relative to the run's folder unless the user said otherwise."""
@@ -148,35 +180,88 @@ class _Runner:
         return f"{config.log_dir or self.row['log_dir']}/{name}"
 
     def _work(self, journal: Journal, recording: Recording, wire: Wire, *, fresh: bool) -> Outcome:
-        config, replaying = self.setup.config, self.setup.config.record_mode == "none"
-        shared: dict[str, Any] = {
-            "journal": journal, "stop": self.stop, "make_id": new_id, "prices": config.prices, "replaying": replaying,
-        }  # fmt: skip
-        evaluator = Evaluator(
-            executor=Executor(self.setup.target, recording, wire, config.timeout), specs=self.setup.specs,
-            retry_unscored=fresh or self.row["status"] != RunStatus.COMPLETED,
-            on_trial=self._count, **shared,
-        )  # fmt: skip
-        reflector = Reflector(wire=wire, **shared)
-        attempt = Attempt(self.store, self.run_id, self.setup, journal, evaluator, reflector, self.watch)
-        self._attempt = attempt
+        attempt = self._attempt(journal, recording, wire, fresh=fresh)
         try:
             result = attempt.run()
         except StopSearch as reason:
-            evaluator.drain()
+            attempt.evaluator.drain()
             return self._stopped(journal, reason)
         except Exception as error:
-            evaluator.drain()
+            attempt.evaluator.drain()
             self._settle(journal, RunStatus.FAILED, StopReason.ERROR, f"{type(error).__name__}: {error}")
             raise
-        message = _ENDINGS[result.stop_reason]
-        return self._settle(journal, RunStatus.COMPLETED, result.stop_reason, message)
+        return self._settle(journal, RunStatus.COMPLETED, result.stop_reason, _ENDINGS[result.stop_reason])
 
-    def _count(self, trial: Any) -> None:
+    def _attempt(self, journal: Journal, recording: Recording, wire: Wire, *, fresh: bool) -> Attempt:
+        """Everything that one attempt needs, put together."""
+        config = self.setup.config
+        spend = Spend(
+            config.max_cost, self.row["cost_usd"] if not fresh else 0.0, config.prices, self._unpriced(journal)
+        )
+        wire.settle = spend.settle
+        recording.gate = self._gate(spend)
+        recording.partial = not fresh and journal.has_trials()
+        shared: dict[str, Any] = {
+            "journal": journal, "stop": self.stop, "make_id": new_id, "prices": config.prices,
+            "replaying": config.record_mode == "none", "history": History(journal.last_step()),
+        }  # fmt: skip
+        evaluator = Evaluator(
+            executor=Executor(self.setup.target, recording, wire, config.timeout), specs=self.setup.specs,
+            retry_unscored=fresh or self.row["status"] != RunStatus.COMPLETED, pace=self._pace(journal),
+            on_trial=self._count, **shared,
+        )  # fmt: skip
+        reflector = Reflector(wire=wire, **shared)
+        attempt = Attempt(
+            self.store, self.run_id, self.setup, journal, evaluator, reflector, self.watch, self._log_dir()
+        )
+        self._on_trial = attempt.on_trial
+        return attempt
+
+    def _gate(self, spend: Spend) -> Callable[[str, Any], None]:
+        """What every request passes before it is sent, and paid for."""
+
+        def gate(scope: str, request: Any) -> None:
+            self.stop.check()
+            try:
+                self.lease.require()
+                self._require_time()
+                spend.reserve(scope, request)
+            except StopSearch as reason:
+                self.stop.stop(reason)
+                raise
+
+        return gate
+
+    def _require_time(self) -> None:
+        limit = self.setup.config.max_seconds
+        if limit is not None and self.row["active_s"] + time.monotonic() - self.begun > limit:
+            msg = f"--max-seconds {limit:g} have passed; raise it and go on"
+            raise Paused(msg, reason="time_limit")
+
+    def _pace(self, journal: Journal) -> Pace:
+        def changed(allowed: int) -> None:
+            lifecycle.set_concurrency(self.store, self.run_id, allowed)
+            journal.add_event(now(), "info", f"{allowed} trials at once (the provider asks for fewer, or recovered)")
+            self.watch.note("info", f"{allowed} trials at once")
+
+        return Pace(self.setup.config.concurrency, changed)
+
+    def _unpriced(self, journal: Journal) -> Callable[[str], None]:
+        def say(model: str) -> None:
+            message = f"the price of {model} is not known, so its calls count nothing; give --price {model}=IN,OUT"
+            if self.setup.config.max_cost is not None:
+                journal.add_event(now(), "warning", message)
+                self.watch.note("warning", message)
+
+        return say
+
+    def _count(self, trial: TrialRecord) -> None:
         self.executed += 1
-        self._attempt.on_trial(trial)
+        self._on_trial(trial)
 
     def _stopped(self, journal: Journal, reason: StopSearch) -> Outcome:
+        if isinstance(reason, LeaseLost):
+            raise reason
         if isinstance(reason, Cancelled):
             return self._settle(journal, RunStatus.CANCELLED, StopReason.CANCELLED, str(reason))
         if isinstance(reason, RecordingMiss):
@@ -195,12 +280,16 @@ class _Runner:
         *,
         interrupted: bool = False,
     ) -> Outcome:
-        finished = now() if status.is_terminal() else None
-        lifecycle.move(
-            self.store, self.run_id, [RunStatus.RUNNING], status, stop_reason=reason, message=message,
-            finished_at=finished, heartbeat_at=now(),
-        )  # fmt: skip
-        journal.add_event(now(), "info" if status is RunStatus.COMPLETED else "warning", f"{status}: {message}")
+        """Write how the run stands. Where even that cannot be written, it is said all the same: the lease runs out."""
+        at = now()
+        with contextlib.suppress(Paused):
+            lifecycle.add_active_time(self.store, self.run_id, time.monotonic() - self.begun)
+            lifecycle.move(
+                self.store, self.run_id, [RunStatus.RUNNING], status, stop_reason=reason, message=message,
+                finished_at=at if status.is_terminal() else None, heartbeat_at=at,
+            )  # fmt: skip
+            lifecycle.end_attempt(self.store, self.run_id, journal.attempt, status, at)
+            journal.add_event(at, "info" if status is RunStatus.COMPLETED else "warning", f"{status}: {message}")
         return Outcome(self.run_id, status, reason, message, self.executed, interrupted)
 
 
@@ -213,30 +302,7 @@ _ENDINGS: dict[StopReason, str] = {
 }
 
 
-def _require_startable(store: Store, run: Mapping[str, Any], *, fresh: bool) -> None:
-    status = RunStatus(run["status"])
-    if status is RunStatus.RUNNING:
-        _require_dead_runner(store, run)
-        return
-    if status is RunStatus.CANCELLED and not fresh:
+def _require_startable(run: Mapping[str, Any], *, fresh: bool) -> None:
+    if run["status"] == RunStatus.CANCELLED and not fresh:
         msg = f"run {run['id']} was cancelled; start a new attempt with --fresh"
         raise Refused(msg)
-
-
-def _require_dead_runner(store: Store, run: Mapping[str, Any]) -> None:
-    row = store.row("SELECT * FROM attempts WHERE run_id = ? AND number = ?", (run["id"], run["attempt"]))
-    if row is not None and row["host"] == socket.gethostname() and _alive(row["pid"]):
-        msg = f"run {run['id']} is being run by process {row['pid']} on {row['host']}"
-        raise Refused(msg)
-
-
-def _alive(pid: int | None) -> bool:
-    if pid is None or pid == os.getpid():
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -17,10 +17,12 @@ from rollout_local.reports import promotion
 from rollout_local.runs.clock import now
 from rollout_local.runs.evaluation import Ask, Evaluator
 from rollout_local.runs.executors import in_threads
+from rollout_local.runs.logdir import LogDir
 from rollout_local.runs.reflection import Reflector
 from rollout_local.runs.setup import Setup
 from rollout_local.runs.watch import Progress, Watch
 from rollout_local.search.engine import (
+    Began,
     Event,
     Graded,
     Judged,
@@ -53,9 +55,11 @@ class Attempt:
     evaluator: Evaluator
     reflector: Reflector
     watch: Watch
+    log_dir: LogDir
     _ids: dict[int, int] = field(default_factory=dict)
     _proposals: dict[int, list[int]] = field(default_factory=dict)
     _phase: Phase = Phase.BASELINE
+    _step: int = 0
     _done: int = 0
     _total: int = 0
     _errors: int = 0
@@ -71,6 +75,7 @@ class Attempt:
             self.setup.target.baseline, CandidateStatus.BASELINE, (), now(), number=0
         )
         lifecycle.set_candidates(self.store, self.run_id, baseline=self._ids[0])
+        self.log_dir.write_run(reads.run(self.store, self.run_id), self.setup, self.journal.attempt)
         self._baseline_pass()
         result = self._search()
         best = self._ids[result.best]
@@ -93,7 +98,7 @@ class Attempt:
     def _search(self) -> SearchResult:
         self._enter(Phase.SEARCH, self.setup.budget)
         signals = Signals(
-            evaluate=self._evaluate, reflect=self.reflector.reflect, emit=self._heard,
+            evaluate=self._evaluate, reflect=self._reflect, emit=self._heard,
             should_stop=self.evaluator.stop.check,
         )  # fmt: skip
         try:
@@ -102,6 +107,7 @@ class Attempt:
             self.evaluator.drain()
 
     def _best_pass(self, number: int) -> None:
+        self._step += 1
         self._enter(Phase.BEST, 0 if number == 0 else len(self.setup.split.holdout))
         if number != 0:  # where the baseline stays best, its holdout trials serve
             components = json.loads(reads.candidate(self.store, self._ids[number])["components_json"])
@@ -118,6 +124,7 @@ class Attempt:
         self._phase, self._done, self._total = phase, 0, total
         lifecycle.set_phase(self.store, self.run_id, phase)
         self._note("info", phase.replace("_", " "))
+        self._checkpoint()
         self._show()
 
     # -- trials
@@ -125,7 +132,14 @@ class Attempt:
     def _score_split(self, candidate: Candidate, split: SplitName, phase: Phase) -> None:
         """Score every task of a split once. Only val must score: the search stands on it."""
         asks = [
-            Ask(self._key(candidate, task.name, split, 0), candidate, task, phase, must_score=split == "val")
+            Ask(
+                self._key(candidate, task.name, split, 0),
+                candidate,
+                task,
+                phase,
+                must_score=split == "val",
+                step=self._step,
+            )
             for task in self.setup.tasks(split)
         ]
         self._failed_in_a_row = 0
@@ -141,9 +155,22 @@ class Attempt:
 
     def _evaluate(self, candidate: Candidate, ticket: Ticket) -> Graded:
         key = self._key(candidate, ticket.task.name, ticket.split, ticket.occurrence)
-        graded = self.evaluator.evaluate(Ask(key, candidate, ticket.task, Phase.SEARCH))
+        graded = self.evaluator.evaluate(Ask(key, candidate, ticket.task, Phase.SEARCH, step=self._step))
         assert graded is not None, "in the search a trial scores or the run waits"
         return graded
+
+    def _reflect(self, input_hash: str, occurrence: int, produce: Callable[[], Any]) -> Any:
+        self._step += 1
+        self.reflector.step = self._step
+        return self.reflector.reflect(input_hash, occurrence, produce)
+
+    def _began(self, _event: Began) -> None:
+        self._step += 1
+        self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        position = {"phase": self._phase, "step": self._step, "executed": self._done, "best_val": self._best}
+        self.log_dir.write_checkpoint({"at": now(), **position})
 
     def _key(self, candidate: Candidate, task: str, split: SplitName, occurrence: int) -> TrialKey:
         return TrialKey(
@@ -173,6 +200,7 @@ class Attempt:
             event.candidate, CandidateStatus.PROPOSED, parents, now(), number=event.number
         )
         self._ids[event.number] = row_id
+        self.log_dir.write_candidate(self.store, row_id)
         self._proposals[event.number] = [
             self.journal.add_proposal(
                 {
@@ -205,6 +233,7 @@ class Attempt:
     def _judged(self, event: Judged) -> None:
         status = CandidateStatus.ACCEPTED if event.accepted else CandidateStatus.REJECTED
         self.journal.judge(self._ids[event.number], status)
+        self.log_dir.write_candidate(self.store, self._ids[event.number])
         for proposal in self._proposals.get(event.number, []):
             self.journal.judge_proposal(
                 proposal, accepted=event.accepted, reason=event.reason, before=event.before, after=event.after
@@ -212,6 +241,7 @@ class Attempt:
 
     def _validated(self, event: Validated) -> None:
         self.journal.add_point("val_mean", event.number, event.mean, now())
+        self.log_dir.write_candidate(self.store, self._ids[event.number])
         if event.best:
             self._best = event.mean
             self.journal.add_point("best_val", event.spent, event.mean, now())
@@ -244,7 +274,8 @@ class Attempt:
 
 
 _HEARD: dict[type, Callable[[Attempt, Any], None]] = {
-    Proposed: Attempt._proposed,  # noqa: SLF001 - the table of this class's own methods
+    Began: Attempt._began,  # noqa: SLF001 - the table of this class's own methods
+    Proposed: Attempt._proposed,  # noqa: SLF001
     ProposalFailed: Attempt._failed,  # noqa: SLF001
     Judged: Attempt._judged,  # noqa: SLF001
     Validated: Attempt._validated,  # noqa: SLF001

@@ -12,6 +12,7 @@ from rollout_local.errors import Paused, StopSearch
 from rollout_local.recordings import scope
 from rollout_local.runs.clock import now
 from rollout_local.runs.execution import Wire
+from rollout_local.runs.history import History
 from rollout_local.runs.provider import Failure, Patience, failure_in, failure_on_the_wire
 from rollout_local.runs.spans import build_trace
 from rollout_local.runs.stop import StopFlag
@@ -29,7 +30,9 @@ class Reflector:
     prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     patience: Patience = field(default_factory=Patience)
     dice: random.Random = field(default_factory=random.Random)
+    history: History = field(default_factory=lambda: History(0))
     replaying: bool = False
+    step: int = 0
 
     def reflect(self, input_hash: str, occurrence: int, produce: Callable[[], Any]) -> Any:
         """What `produce()` returned for this input, now or before. Pauses the run where the provider is down."""
@@ -37,6 +40,7 @@ class Reflector:
         known = self.journal.find_reflection(input_hash, occurrence)
         if known is not None:
             return known
+        self.history.require_new(self.step, "a reflection")
         name = f"reflection/{input_hash[7:23]}/{occurrence}"
         tries = 0
         while True:
@@ -49,7 +53,7 @@ class Reflector:
                 trace = build_trace(
                     "reflection", exchanges, self.make_id, self.prices, started=started, seconds=seconds
                 )
-                self.journal.add_reflection(input_hash, occurrence, reply, trace.record, now())
+                self.journal.add_reflection(input_hash, occurrence, reply, trace.record, now(), self.step)
                 return reply
             self._wait_or_pause(failure_on_the_wire(exchanges) or failure_in(error), error, tries)
 

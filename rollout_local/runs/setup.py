@@ -92,14 +92,14 @@ def create(store: Store, config: RunConfig, folder: Path) -> dict[str, Any]:
     return insert(store, prepare(config, folder, store))
 
 
-def insert(store: Store, setup: Setup) -> dict[str, Any]:
-    """Write a checked setup as a new run. Returns its row."""
+def insert(store: Store, setup: Setup, run_id: str | None = None) -> dict[str, Any]:
+    """Write a checked setup as a new run (under an id that it had before, where one is given). Returns its row."""
     at = now()
     dataset = catalog.import_dataset(store, setup.dataset, at)
     val = catalog.import_dataset(store, setup.val_dataset, at) if setup.val_dataset else None
     verifier_ids = [catalog.add_verifier(store, spec, at)["id"] for spec in setup.specs]
     target_row = catalog.sync_target(store, setup.target, setup.config.modules, at)
-    run_id, config, fingerprint = new_run_id(), setup.config, setup.inputs
+    run_id, config, fingerprint = run_id or new_run_id(), setup.config, setup.inputs
     row = {
         "id": run_id, "name": config.name, "project": config.project, "run_ref": config.run_ref,
         "tags_json": json.dumps(list(config.tags)), "status": RunStatus.CREATED, "target_id": setup.target.id,

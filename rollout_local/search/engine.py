@@ -71,6 +71,13 @@ class SearchSpec:
 
 
 @dataclass(frozen=True)
+class Began:
+    """A batch of trials begins; no other runs at the same time."""
+
+    size: int
+
+
+@dataclass(frozen=True)
 class Proposed:
     """A new text. `feedback` is what the reflection model read: one record per example, with the task's name."""
 
@@ -114,7 +121,7 @@ class Validated:
     spent: int
 
 
-Event = Proposed | ProposalFailed | Judged | Validated
+Event = Began | Proposed | ProposalFailed | Judged | Validated
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from rollout_local.domain.target import Candidate
 from rollout_local.errors import BudgetSpent, NoProposals, StopSearch
 from rollout_local.models import DUMMY_KEY
 from rollout_local.search.engine import (
+    Began,
     Budget,
     Graded,
     Judged,
@@ -138,9 +139,11 @@ class _Gate(BaseCallback):  # type: ignore[misc]
     def on_evaluate_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: ARG002
         """Refuse a batch that may not begin, by a `BaseException`: DSPy swallows every other kind."""
         self._signals.should_stop()
+        size = len(instance.devset)
         if self._seed_pass_begun:
-            self._budget.admit(len(instance.devset))
+            self._budget.admit(size)
         self._seed_pass_begun = True
+        self._signals.emit(Began(size))
         self._listener.begins(inputs["program"].candidate())
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from rollout_local.domain.identity import canonical_json, text_hash, well_formed
 from rollout_local.domain.run import CandidateStatus, Phase, TrialKey, TrialOutcome
 from rollout_local.domain.target import Candidate
+from rollout_local.store import chain
 from rollout_local.store.schema import Store
 
 
@@ -76,6 +77,7 @@ class TrialRecord:
     reused: bool = False
     tries: int = 1
     trace_id: str | None = None
+    step: int = 0
 
 
 class Journal:
@@ -155,7 +157,9 @@ class Journal:
                 " AND task_name = ? AND split = ? AND occurrence = ? AND superseded_by IS NULL AND score IS NULL",
                 (trial_id, self.run_id, key.attempt, key.candidate, key.task, key.split, key.occurrence),
             )
-            _insert(db, "trials", self._trial_row(trial_id, trial))
+            row = self._trial_row(trial_id, trial)
+            _insert(db, "trials", row)
+            chain.append(db, self.run_id, "trials", trial_id, row)
             if trace is not None:
                 _insert_trace(db, trace, self.run_id, trial_id)
         return trial_id
@@ -166,13 +170,30 @@ class Journal:
             "id": trial_id, "run_id": self.run_id, "attempt": key.attempt,
             "candidate_id": self._candidates[key.candidate], "candidate_hash": key.candidate,
             "task_name": key.task, "split": key.split, "phase": trial.phase, "occurrence": key.occurrence,
-            "outcome": trial.outcome, "score": trial.score, "passed": trial.passed, "feedback": trial.feedback,
+            "outcome": trial.outcome, "score": trial.score,
+            "passed": None if trial.passed is None else int(trial.passed), "feedback": trial.feedback,
             "output": trial.output, "output_kind": trial.output_kind, "error": trial.error,
             "error_kind": trial.error_kind, "checks_json": trial.checks_json,
             "metadata_json": canonical_json(trial.metadata), "latency_ms": trial.latency_ms,
             "cost_usd": trial.cost_usd, "reused": int(trial.reused), "tries": trial.tries,
-            "trace_id": trial.trace_id, "created_at": trial.created_at,
+            "trace_id": trial.trace_id, "created_at": trial.created_at, "step": trial.step,
         }  # fmt: skip
+
+    def has_trials(self) -> bool:
+        """Something was done in this attempt before."""
+        row = self.store.row(
+            "SELECT 1 FROM trials WHERE run_id = ? AND attempt = ? LIMIT 1", (self.run_id, self.attempt)
+        )
+        return row is not None
+
+    def last_step(self) -> int:
+        """The highest step that any trial or reflection of this attempt was made at."""
+        row = self.store.row(
+            "SELECT max(step) AS step FROM (SELECT step FROM trials WHERE run_id = ?1 AND attempt = ?2"
+            " UNION ALL SELECT step FROM reflections WHERE run_id = ?1 AND attempt = ?2)",
+            (self.run_id, self.attempt),
+        )
+        return int((row and row["step"]) or 0)
 
     # -- reflections and proposals
 
@@ -185,15 +206,16 @@ class Journal:
         return json.loads(row["reply_json"]) if row else None
 
     def add_reflection(
-        self, input_hash: str, occurrence: int, reply: Any, trace: TraceRecord | None, created_at: str
+        self, input_hash: str, occurrence: int, reply: Any, trace: TraceRecord | None, created_at: str, step: int = 0
     ) -> None:
         """Commit a finished reflection with its trace before its text is used."""
         with self.store.write() as db:
             row = {
                 "run_id": self.run_id, "attempt": self.attempt, "input_hash": input_hash, "occurrence": occurrence,
                 "reply_json": canonical_json(reply), "trace_id": trace.id if trace else None, "created_at": created_at,
+                "step": step,
             }  # fmt: skip
-            _insert(db, "reflections", row)
+            chain.append(db, self.run_id, "reflections", _insert(db, "reflections", row), row)
             if trace is not None:
                 _insert_trace(db, trace, self.run_id, None)
                 spent = sum(span.cost_usd or 0.0 for span in trace.spans)
@@ -231,7 +253,7 @@ class Journal:
             "data_json": canonical_json(data or {}),
         }  # fmt: skip
         with self.store.write() as db:
-            _insert(db, "events", row)
+            chain.append(db, self.run_id, "events", _insert(db, "events", row), row)
 
     def add_point(self, name: str, step: int, value: float, at: str) -> None:
         """Append one point to a series; a point that is there already stays."""

@@ -47,6 +47,20 @@ def begin_attempt(store: Store, run_id: str, *, pid: int, host: str, at: str) ->
     return number
 
 
+def take(store: Store, run_id: str, attempt: int, *, pid: int, host: str, at: str) -> None:
+    """Mark a run as running in this process, whatever it was: the caller holds its lease."""
+    with store.write() as db:
+        db.execute(
+            "UPDATE runs SET status = 'running', started_at = coalesce(started_at, ?1), heartbeat_at = ?1,"
+            " stop_reason = NULL, message = NULL, finished_at = NULL, rev = rev + 1 WHERE id = ?2",
+            (at, run_id),
+        )
+        db.execute(
+            "UPDATE attempts SET pid = ?, host = ?, ended_at = NULL, outcome = NULL WHERE run_id = ? AND number = ?",
+            (pid, host, run_id, attempt),
+        )
+
+
 def end_attempt(store: Store, run_id: str, number: int, outcome: RunStatus, at: str) -> None:
     """Say how an attempt stands when its runner leaves it."""
     with store.write() as db:
@@ -103,3 +117,38 @@ def add_report(store: Store, run_id: str, attempt: int, report_json: str, create
             "INSERT INTO reports (run_id, attempt, report_json, created_at) VALUES (?, ?, ?, ?)",
             (run_id, attempt, report_json, created_at),
         )
+
+
+def add_command(store: Store, run_id: str, action: str, actor: str, at: str) -> int:
+    """Ask something of whoever runs a run: `cancel`, `pause`, … Returns the request's id."""
+    with store.write() as db:
+        db.execute("UPDATE runs SET rev = rev + 1 WHERE id = ?", (run_id,))
+        return int(
+            db.execute(
+                "INSERT INTO run_commands (run_id, action, actor, created_at) VALUES (?, ?, ?, ?)",
+                (run_id, action, actor, at),
+            ).lastrowid
+            or 0
+        )
+
+
+def handle_command(store: Store, command_id: int, at: str, note: str) -> bool:
+    """Mark a request as heard; True if nobody had before."""
+    with store.write() as db:
+        changed = db.execute(
+            "UPDATE run_commands SET handled_at = ?, note = ? WHERE id = ? AND handled_at IS NULL",
+            (at, note, command_id),
+        ).rowcount
+    return bool(changed)
+
+
+def add_active_time(store: Store, run_id: str, seconds: float) -> None:
+    """Count time in which a run was really running; waits between pause and resume do not count."""
+    with store.write() as db:
+        db.execute("UPDATE runs SET active_s = active_s + ? WHERE id = ?", (seconds, run_id))
+
+
+def set_concurrency(store: Store, run_id: str, now: int) -> None:
+    """Show how many trials may run at once at present."""
+    with store.write() as db:
+        db.execute("UPDATE runs SET concurrency_now = ?, rev = rev + 1 WHERE id = ?", (now, run_id))

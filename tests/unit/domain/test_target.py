@@ -95,6 +95,15 @@ def test_an_output_cut_inside_a_character_can_still_be_stored_and_sent():
     as_result("cut \ud83d").text.encode("utf-8")
 
 
+def test_an_output_that_is_nested_too_deeply_is_a_result_and_no_crash():
+    deep: list = []
+    for _ in range(100_000):
+        deep = [deep]
+    result = AgentResult.model_construct(output=deep)
+    assert result.text == "(an output that is nested too deeply to be shown)"
+    assert AgentResult(output=deep).output is deep
+
+
 def test_an_output_of_ones_own_class_is_kept():
     thing = object()
     assert AgentResult(output=thing).output is thing

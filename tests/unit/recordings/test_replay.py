@@ -388,7 +388,7 @@ def test_the_gate_stops_real_requests_and_not_replayed_ones(ask, path, provider)
     class Stop(BaseException):
         pass
 
-    def gate() -> None:
+    def gate(scope: str, body: object) -> None:
         raise Stop
 
     with open_recording(path):
@@ -399,7 +399,7 @@ def test_the_gate_stops_real_requests_and_not_replayed_ones(ask, path, provider)
         with pytest.raises(Stop):
             ask({"a": 2})
         assert recording.in_flight("") == 0
-        recording.gate = lambda: None
+        recording.gate = lambda scope, body: None
         ask({"a": 2})
     assert provider.count == 2
 

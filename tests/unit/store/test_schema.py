@@ -282,7 +282,7 @@ def test_a_commit_that_is_refused_is_undone_and_the_next_one_works(store):
 
 
 def test_what_sqlite_has_undone_itself_is_not_undone_twice(store):
-    with pytest.raises(sqlite3.OperationalError, match="the disk is full"):
+    with pytest.raises(StoreError, match="the disk is full"):
         write(store, INSERT, "ROLLBACK", then=sqlite3.OperationalError("the disk is full"))
     write(store, INSERT)
     assert len(store.rows("SELECT * FROM texts")) == 1
@@ -298,7 +298,7 @@ def write_inside_a_write(store):
 def test_a_transaction_inside_a_transaction_is_refused_and_both_are_undone(tmp_path, monkeypatch, fixed_in):
     monkeypatch.setattr(schema, "WAL_FAULT_FIXED_IN", fixed_in)
     with open_store(tmp_path / "rollout.db") as store:
-        with pytest.raises(sqlite3.OperationalError, match="cannot start a transaction within a transaction"):
+        with pytest.raises(StoreError, match="cannot start a transaction within a transaction"):
             write_inside_a_write(store)
         assert store.rows("SELECT * FROM texts") == []
         write(store, INSERT)

@@ -1,0 +1,52 @@
+"""A thread that says a run is alive and hands what others ask of it (cancel, pause) to its stop flag."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rollout_local.errors import Cancelled, LeaseLost, Paused, RolloutError, StopSearch
+from rollout_local.runs.clock import now
+from rollout_local.runs.stop import StopFlag
+from rollout_local.store.lease import BEAT_EVERY_S, Lease
+from rollout_local.store.lifecycle import handle_command
+
+REQUESTS: dict[str, StopSearch] = {
+    "cancel": Cancelled("cancelled on request"),
+    "pause": Paused("paused on request; go on with `rollout optimize run`"),
+}
+"""What a request makes of a running run; any other is left for whoever understands it."""
+
+
+@contextmanager
+def beating(lease: Lease, stop: StopFlag) -> Iterator[None]:
+    """Beat until the block ends. A beat that fails stops the run: nobody would know that it lives."""
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.wait(BEAT_EVERY_S):
+            try:
+                _heed(lease, stop, lease.beat(now()))
+            except LeaseLost as lost:
+                stop.stop(lost)
+                return
+            except RolloutError as error:
+                stop.stop(Paused(f"the heartbeat failed: {error}", reason="error"))
+
+    thread = threading.Thread(target=work, name="rollout-heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _heed(lease: Lease, stop: StopFlag, requests: list[dict[str, Any]]) -> None:
+    for request in requests:
+        reason = REQUESTS.get(request["action"])
+        if reason is not None:
+            stop.stop(reason)
+            handle_command(lease.store, request["id"], now(), "heard by the runner")
