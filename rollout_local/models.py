@@ -76,6 +76,8 @@ def complete(
 
     if api_base is not None:
         params = {"api_key": key_of(model) or DUMMY_KEY, **params, "api_base": api_base}
+    if "tools" in params:  # or litellm imports its MCP gateway, which needs a package that is not there
+        params = {"_skip_mcp_handler": True, **params}
     reply = litellm.completion(model=model, messages=list(messages), num_retries=0, max_retries=0, **params)
     usage = getattr(reply, "usage", None)
     message = reply.choices[0].message
@@ -99,8 +101,9 @@ def key_variable(model: str) -> str:
 
 
 def key_of(model: str) -> str | None:
-    """The key for this model from the environment, or None."""
-    return os.environ.get(key_variable(model)) or None
+    """The key for this model from the environment, or None; the dummy that opens nothing is none."""
+    key = os.environ.get(key_variable(model))
+    return key if key and key != DUMMY_KEY else None
 
 
 def set_dummy_keys(models: Sequence[str]) -> None:

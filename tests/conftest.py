@@ -22,6 +22,7 @@ from rollout_local.store.schema import Store, open_store
 
 keep_libraries_offline()
 os.environ.pop("ROLLOUT_DB", None)
+os.environ.pop("COLUMNS", None)  # a runner with workers sets it
 
 LOOPBACK = ("127.", "localhost", "::1")
 
@@ -103,12 +104,12 @@ def fresh_targets(folder: Path) -> Iterator[None]:
     from rollout_local.targets.registry import clear_optimization_targets
 
     clear_optimization_targets()
-    path, modules = list(sys.path), set(sys.modules)
+    path = list(sys.path)
     try:
         yield
     finally:
         sys.path[:] = path
-        for name in set(sys.modules) - modules:
+        for name in list(sys.modules):
             if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)):
                 del sys.modules[name]
         importlib.invalidate_caches()

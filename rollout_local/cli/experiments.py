@@ -10,9 +10,11 @@ from typing import Any
 
 import click
 
-from rollout_local.cli.options import console, plain, print_json, print_table
+from rollout_local.cli.options import common, console, database, plain, print_json, print_table
 from rollout_local.cli.watching import shown
 from rollout_local.errors import RolloutError
+
+folder_argument = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 
 
 @click.group()
@@ -20,16 +22,100 @@ def experiments() -> None:
     """Runs that can be repeated: a manifest, a recording, a lock."""
 
 
+@experiments.command()
+@click.argument("name")
+@click.option("--from-run", "run", help="Lay out this past run: target source, dataset, verifier, recording, lock.")
+@click.option("--out", type=click.Path(path_type=Path), help="The folder (default experiments/NAME).")
+@common
+def new(
+    *, name: str, run: str | None, out: Path | None, db_path: Path, as_json: bool, quiet: bool, no_color: bool
+) -> None:  # fmt: skip
+    """Make a folder for an experiment."""
+    from rollout_local.experiments import layout, replay
+
+    folder = out or Path("experiments") / name
+    if run is None:
+        files = layout.new(folder, name)
+    else:
+        with database(db_path) as store:
+            files = layout.from_run(store, run, folder, name, Path.cwd())
+        with _scratch(None) as path, shown(quiet=quiet or as_json, color=not no_color) as watch:
+            replay.lock(folder, path, watch)
+    if as_json:
+        print_json({"folder": str(folder), "files": [str(file.relative_to(folder)) for file in files]})
+    else:
+        click.echo(f"Made {folder} ({len(files)} files)." + (" Fill in experiment.toml." if run is None else ""))
+
+
+@experiments.command()
+@folder_argument
+@click.option("--reflection-api-base", help="URL of a local server for the reflection model.")
+@click.option("--task-api-base", help="URL of a local server for the task model.")
+@common
+def run(
+    *, folder: Path, reflection_api_base: str | None, task_api_base: str | None, db_path: Path, as_json: bool,
+    quiet: bool, no_color: bool,
+) -> int:  # fmt: skip
+    """Run an experiment live, and record it anew in place of its recording."""
+    from rollout_local.experiments import replay
+
+    servers = _servers(reflection_api_base, task_api_base)
+    with shown(quiet=quiet or as_json, color=not no_color) as watch:
+        outcome = replay.record(folder, db_path, servers, watch)
+    if as_json:
+        print_json({"run_id": outcome.run_id, "status": outcome.status, "message": outcome.message})
+    else:
+        click.echo(f"Run {outcome.run_id} is {outcome.status}: {outcome.message}.")
+    return int(outcome.exit_code)
+
+
+@experiments.command()
+@folder_argument
+@click.option("--reflection-api-base", help="URL of a local server for the reflection model.")
+@click.option("--task-api-base", help="URL of a local server for the task model.")
+@common
+def sweep(
+    *, folder: Path, reflection_api_base: str | None, task_api_base: str | None, db_path: Path, as_json: bool,
+    quiet: bool, no_color: bool,
+) -> int:  # fmt: skip
+    """Run every cell of the manifest's [sweep], live; again to go on where it stopped."""
+    from rollout_local.experiments import sweep as library
+
+    servers = _servers(reflection_api_base, task_api_base)
+    with database(db_path, create=True) as store, shown(quiet=quiet or as_json, color=not no_color) as watch:
+        found = library.sweep(folder, store, servers, watch)
+    if as_json:
+        print_json({"cells": [vars(cell) for cell in found], "summary": library.summary(found)})
+    else:
+        _print_sweep(found, library.summary(found))
+    return int(any(cell.lift is None for cell in found))
+
+
+@experiments.command()
+@click.argument("folders", nargs=2, type=click.Path(path_type=Path, file_okay=False))
+@plain
+def compare(*, folders: tuple[Path, Path], as_json: bool, quiet: bool, no_color: bool) -> None:  # noqa: ARG001
+    """Two locked experiments side by side: only what differs."""
+    from rollout_local.experiments.locking import compare as compare_locks
+
+    rows = list(compare_locks(*folders))
+    if as_json:
+        print_json([{"what": what, "values": [a, b]} for what, a, b in rows])
+    else:
+        print_table(["what", str(folders[0]), str(folders[1])], [[w, str(a), str(b)] for w, a, b in rows])
+
+
 @experiments.command("list")
 @click.argument("root", type=click.Path(path_type=Path, file_okay=False), default="experiments")
 @plain
 def list_(*, root: Path, as_json: bool, quiet: bool, no_color: bool) -> None:  # noqa: ARG001
     """Experiments under a folder."""
-    from rollout_local import experiments as library
+    from rollout_local.experiments.locking import read_lock
+    from rollout_local.experiments.manifest import found_in, read_manifest
 
     rows: list[dict[str, Any]] = []
-    for folder in library.found_in(root):
-        manifest, lock = library.read_manifest(folder), library.read_lock(folder)
+    for folder in found_in(root):
+        manifest, lock = read_manifest(folder), read_lock(folder)
         rows.append({"folder": str(folder), "name": manifest.name, "description": manifest.description,
                      "simulated": manifest.simulated, "digest": lock.digest if lock else None})  # fmt: skip
     if as_json:
@@ -58,26 +144,26 @@ def reproduce(
 
 
 @experiments.command()
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@folder_argument
 @plain
 def lock(*, folder: Path, as_json: bool, quiet: bool, no_color: bool) -> None:
     """Replay an experiment and write its lock."""
-    from rollout_local import experiments as library
+    from rollout_local.experiments import replay
 
     with _scratch(None) as path, shown(quiet=quiet or as_json, color=not no_color) as watch:
-        result = library.lock(folder, path, watch)
+        result = replay.lock(folder, path, watch)
     if as_json:
         print_json(_document(folder, result))
     else:
-        click.echo(f"{folder / library.LOCK}: {result.digest}")
+        click.echo(f"{folder}: locked, digest {result.digest.digest}")
 
 
 def _one(folder: Path, keep: Path | None, *, quiet: bool, color: bool) -> Any:
-    from rollout_local import experiments as library
+    from rollout_local.experiments import replay
 
     try:
         with _scratch(keep) as path, shown(quiet=quiet, color=color) as watch:
-            return library.reproduce(folder, path, watch)
+            return replay.reproduce(folder, path, watch)
     except RolloutError as error:
         return error
 
@@ -104,7 +190,8 @@ def _document(folder: Path, result: Any) -> dict[str, Any]:
     if isinstance(result, RolloutError):
         return {"folder": str(folder), "identical": False, "error": str(result)}
     return {
-        "folder": str(folder), "identical": result.identical, "digest": result.digest, "tables": result.tables,
+        "folder": str(folder), "identical": result.identical, "digest": result.digest.digest,
+        "tables": result.digest.tables,
         "differences": result.differences, "version_changes": result.version_changes, "report": result.report,
     }  # fmt: skip
 
@@ -119,8 +206,29 @@ def _say(folder: Path, result: Any, *, with_report: bool, color: bool) -> None:
         screen = console(color=color)
         click.echo(render.as_text(result.report, width=min(screen.width, 100), color=color and screen.is_terminal))
     verdict = "identical" if result.identical else "not locked yet" if not result.locked else "different"
-    click.echo(f"{folder}: {verdict}, digest {result.digest}")
+    click.echo(f"{folder}: {verdict}, digest {result.digest.digest}")
     for line in (*result.differences, *result.version_changes):
         click.echo(f"  {line}")
     if result.simulated:
         click.echo("  The models in this recording were a scripted simulator, not real models.")
+
+
+def _servers(reflection: str | None, task: str | None) -> dict[str, Any]:
+    """The operational settings that name local servers."""
+    given = {"reflection_api_base": reflection, "task_api_base": task}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _print_sweep(found: Any, groups: Any) -> None:
+    names = list(found[0].settings)
+    rows = [
+        [*(cell.settings[name] for name in names), cell.status, cell.baseline, cell.best, cell.lift] for cell in found
+    ]
+    print_table([*names, "status", "baseline", "best", "lift"], rows)
+    click.echo()
+    columns = ["settings", "runs", "best, mean", "sd", "lift, mean", "sd", ""]
+    print_table(columns, [
+        [", ".join(f"{k}={v}" for k, v in g["settings"].items()) or "all seeds", g["n"], g["best_mean"], g["best_sd"],
+         g["lift_mean"], g["lift_sd"], "█" * round(20 * (g["best_mean"] or 0))]
+        for g in groups
+    ])  # fmt: skip

@@ -111,4 +111,4 @@ def _hits(data: bytes, values: set[bytes]) -> list[tuple[int, str, bytes]]:
 
 
 def _shown(found: bytes) -> str:
-    return found[:6].decode("utf-8", "replace") + "…"
+    return found[: min(6, len(found) // 4)].decode("utf-8", "replace") + "…"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rollout_local.errors import Cancelled, LeaseLost, Paused, RolloutError, StopSearch
+from rollout_local.errors import Cancelled, Paused, RolloutError, StopSearch
 from rollout_local.runs.clock import now
 from rollout_local.runs.stop import StopFlag
 from rollout_local.store.lease import BEAT_EVERY_S, Lease
@@ -28,9 +28,9 @@ def beating(lease: Lease, stop: StopFlag) -> Iterator[None]:
     def work() -> None:
         while not ended.wait(BEAT_EVERY_S):
             try:
-                _heed(lease, stop, lease.beat(now()))
-            except LeaseLost as lost:
-                stop.stop(lost)
+                heed(lease, stop, lease.beat(now()))
+            except StopSearch as reason:  # the lease is lost, or the file cannot be written
+                stop.stop(reason)
                 return
             except RolloutError as error:
                 stop.stop(Paused(f"the heartbeat failed: {error}", reason="error"))
@@ -44,7 +44,8 @@ def beating(lease: Lease, stop: StopFlag) -> Iterator[None]:
         thread.join()
 
 
-def _heed(lease: Lease, stop: StopFlag, requests: list[dict[str, Any]]) -> None:
+def heed(lease: Lease, stop: StopFlag, requests: list[dict[str, Any]]) -> None:
+    """Do what is asked: at every beat, and before every call that is paid for."""
     for request in requests:
         reason = REQUESTS.get(request["action"])
         if reason is not None:

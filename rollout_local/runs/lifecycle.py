@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from rollout_local.runs.clock import new_id, now
 from rollout_local.runs.evaluation import Evaluator
 from rollout_local.runs.execution import Executor, Wire
 from rollout_local.runs.fingerprint import versions
-from rollout_local.runs.heartbeat import beating
+from rollout_local.runs.heartbeat import beating, heed
 from rollout_local.runs.history import History
 from rollout_local.runs.logdir import LogDir
 from rollout_local.runs.pace import Pace
@@ -35,7 +36,7 @@ from rollout_local.runs.stop import StopFlag
 from rollout_local.runs.watch import Silent, Watch
 from rollout_local.store import lifecycle, reads
 from rollout_local.store.journal import Journal, TrialRecord
-from rollout_local.store.lease import Lease, acquire
+from rollout_local.store.lease import Lease, acquire, require_free
 from rollout_local.store.schema import Store
 
 
@@ -81,16 +82,18 @@ def execute(
     run = reads.run(store, reference)
     stored = RunConfig.model_validate_json(run["config_json"])
     config = stored.model_copy(update=dict(changes or {}))
+    require_free(store, run["id"])
     with environment.for_target(config, offline_keys=config.record_mode == "none"):
         setup = load(store, run, folder, changes or {})
         taken_over = check_unchanged(store, run, setup, accepted)
-        _require_startable(run, fresh=fresh)
         require_runnable(config, folder)
         lease = acquire(store, run["id"])
         try:
+            run = reads.run(store, run["id"])
+            _require_startable(run, fresh=fresh)
             runner = _Runner(
                 store,
-                reads.run(store, run["id"]),
+                run,
                 setup,
                 folder,
                 watch or Silent(),
@@ -142,10 +145,14 @@ class _Runner:
                 journal.add_event(now(), "warning", f"went on although the {name} changed (--accept-changed {name})")
             with environment.during(self.setup.config, self.run_id, attempt), beating(self.lease, self.stop):
                 outcome = self._work(journal, recording, wire, fresh=anew)
+            recording.partial |= outcome.status is not RunStatus.COMPLETED
         return outcome
 
     def _begin(self, *, anew: bool) -> int:
         number = int(self.row["attempt"])
+        for request in self.lease.requests():
+            if anew or request["action"] == "pause":
+                lifecycle.handle_command(self.store, request["id"], now(), "void: it was begun again after that")
         if anew:
             number = lifecycle.begin_attempt(
                 self.store, self.run_id, pid=os.getpid(), host=socket.gethostname(), at=now()
@@ -159,7 +166,7 @@ class _Runner:
         name = None if config.no_recording else self._recording_name(attempt)
         path = None if name is None else self.folder / name
         if path is not None and config.record_mode != "none":
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_place(path, held_by_another=self.lease.from_stopped)
         with open_recording(
             path, RecordMode(config.record_mode), ignore_fields=config.ignore_fields, engine="litellm",
             versions=versions(), allow_hosts=config.allow_hosts if config.offline else None, sink=wire,
@@ -224,6 +231,8 @@ class _Runner:
             self.stop.check()
             try:
                 self.lease.require()
+                heed(self.lease, self.stop, self.lease.requests())
+                self.stop.check()
                 self._require_time()
                 spend.reserve(scope, request)
             except StopSearch as reason:
@@ -300,6 +309,22 @@ _ENDINGS: dict[StopReason, str] = {
     StopReason.NO_PROPOSALS: "the reflection model never gave a usable text three times in a row; "
     "look at `rollout optimize logs`, or name another --reflection-model",
 }
+
+
+def _make_place(path: Path, *, held_by_another: bool) -> None:
+    """The folder of a recording. A runner that was stopped still holds the file: it keeps it, we go on with a copy.
+
+    So what that runner writes when it wakes up reaches nobody.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if held_by_another and path.exists():
+            draft = path.with_name(path.name + ".new")
+            shutil.copyfile(path, draft)
+            draft.replace(path)
+    except OSError as error:
+        msg = f"{path} cannot be written ({error.strerror or error}); mend that and go on"
+        raise Paused(msg, reason="error") from error
 
 
 def _require_startable(run: Mapping[str, Any], *, fresh: bool) -> None:

@@ -12,8 +12,6 @@ from rollout_local.store import lifecycle, reads
 from rollout_local.store.lease import holder_of
 from rollout_local.store.schema import Store
 
-WAITING = (RunStatus.CREATED, RunStatus.QUEUED, RunStatus.PAUSED)
-
 
 def ask(store: Store, reference: str, action: str) -> dict[str, Any]:
     """Cancel or pause a run; asking twice changes nothing. Returns `{"run_id", "status", "message"}`.
@@ -24,7 +22,7 @@ def ask(store: Store, reference: str, action: str) -> dict[str, Any]:
     status = RunStatus(run["status"])
     if status.is_terminal():
         return _said(run, status, f"run {run['id']} is {status} already")
-    if status in WAITING or _is_dead(store, run["id"]):
+    if _is_dead(store, run["id"]):
         return _at_once(store, run, status, action)
     waiting = store.row(
         "SELECT id FROM run_commands WHERE run_id = ? AND action = ? AND handled_at IS NULL", (run["id"], action)
@@ -35,17 +33,18 @@ def ask(store: Store, reference: str, action: str) -> dict[str, Any]:
 
 
 def _at_once(store: Store, run: dict[str, Any], status: RunStatus, action: str) -> dict[str, Any]:
+    """Nobody runs it: the row itself is changed, unless somebody began to run it just now."""
     if action == "pause":
-        if status is RunStatus.RUNNING:
-            lifecycle.move(store, run["id"], [status], RunStatus.PAUSED, message="its runner was gone")
-            return _said(run, RunStatus.PAUSED, f"run {run['id']} is paused: its runner was gone")
-        msg = f"run {run['id']} does not run (status {status}); there is nothing to pause"
-        raise Refused(msg)
-    lifecycle.move(
-        store, run["id"], [status], RunStatus.CANCELLED, stop_reason=StopReason.CANCELLED, finished_at=now(),
-        message="cancelled on request",
-    )  # fmt: skip
-    return _said(run, RunStatus.CANCELLED, f"run {run['id']} is cancelled")
+        if status is not RunStatus.RUNNING:
+            msg = f"run {run['id']} does not run (status {status}); there is nothing to pause"
+            raise Refused(msg)
+        to, note, changes = RunStatus.PAUSED, "paused: its runner was gone", {"message": "its runner was gone"}
+    else:
+        to, note = RunStatus.CANCELLED, "cancelled"
+        changes = {"message": "cancelled on request", "stop_reason": StopReason.CANCELLED, "finished_at": now()}
+    if not lifecycle.move(store, run["id"], [status], to, **changes):
+        return ask(store, run["id"], action)
+    return _said(run, to, f"run {run['id']} is {note}")
 
 
 def _is_dead(store: Store, run_id: str) -> bool:

@@ -80,7 +80,7 @@ def prepare(config: RunConfig, folder: Path, store: Store | None) -> Setup:
     if config.max_tasks is not None:
         split = limit(split, config.max_tasks)
     check_leakage(dataset, split, val_dataset)
-    specs = [_verifier(reference, folder, store) for reference in _required(config.verifiers, "--verifier")]
+    specs = [find_spec(reference, folder, store) for reference in _required(config.verifiers, "--verifier")]
     validate(specs, [*dataset.tasks, *(val_dataset.tasks if val_dataset else ())])
     _require_reflection(config)
     config = config.model_copy(update={"target": target.id, "simulated": config.simulated or _is_simulated(config)})
@@ -195,7 +195,8 @@ def _dataset(reference: str | None, flag: str, folder: Path, store: Store | None
     return catalog.load_dataset(store, catalog.find_dataset(store, reference)["id"])
 
 
-def _verifier(reference: str, folder: Path, store: Store | None) -> VerifierSpec:
+def find_spec(reference: str, folder: Path, store: Store | None) -> VerifierSpec:
+    """The verifier that a file, or an id in the database, names."""
     if (folder / reference).is_file() or store is None or reference.endswith(".json"):
         return read_spec(folder / reference)
     return VerifierSpec.model_validate_json(catalog.find_verifier(store, reference)["spec_json"])

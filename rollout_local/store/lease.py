@@ -1,7 +1,7 @@
 """One runner per run: a lease with a fencing token, checked in the same transaction as every write.
 
 Time is judged by the machine's monotonic clock (beats carry its reading and the boot it belongs to), never by
-the wall clock, which may jump. A holder whose process is gone, or whose beats stopped for longer than
+the wall clock, which may jump; a holder on another machine is judged by whether its count of beats grows. A holder whose process is gone, or whose beats stopped for longer than
 `EXPIRES_AFTER_S`, has lost the lease to whoever takes it; should it wake up, its token no longer fits and its
 writes are refused.
 """
@@ -50,12 +50,16 @@ class Holder:
 
 
 class Lease:
-    """The right to write a run's rows, as long as the token in the database is ours."""
+    """The right to write a run's rows, as long as the token in the database is ours.
 
-    def __init__(self, store: Store, run_id: str, token: int) -> None:
+    `from_stopped`: it was taken from a process that still exists and may wake up, with its files open.
+    """
+
+    def __init__(self, store: Store, run_id: str, token: int, *, from_stopped: bool = False) -> None:
         self.store = store
         self.run_id = run_id
         self.token = token
+        self.from_stopped = from_stopped
         self._beaten = time.monotonic()
         store.fence = self.check
 
@@ -72,6 +76,10 @@ class Lease:
             db.execute("UPDATE leases SET beats = beats + 1, beat_s = ? WHERE run_id = ?", (now, self.run_id))
             db.execute("UPDATE runs SET heartbeat_at = ? WHERE id = ?", (at, self.run_id))
         self._beaten = now
+        return self.requests()
+
+    def requests(self) -> list[dict[str, Any]]:
+        """What others ask of the holder and nobody has heard yet, oldest first."""
         return self.store.rows(
             "SELECT * FROM run_commands WHERE run_id = ? AND handled_at IS NULL ORDER BY id", (self.run_id,)
         )
@@ -91,21 +99,28 @@ class Lease:
 
 
 def acquire(store: Store, run_id: str) -> Lease:
-    """Take the lease of a run; raises `Refused` at once, naming the holder, where it is held."""
+    """Take the lease of a run; raises `Refused`, naming the holder, where it is held: at once, or after a beat of a
+    holder on another machine, which is watched for as long as it may be silent.
+    """
     me = Holder.this()
+    stood_still = _watched(store, run_id)
     with store.write() as db:
-        row = db.execute(
-            "SELECT token, pid, host, boot, process, beat_s FROM leases WHERE run_id = ?", (run_id,)
-        ).fetchone()
-        if row is not None and row[1] is not None:
-            _require_lost(run_id, Holder(*row[1:5]), row[5])
+        row = db.execute(f"SELECT {_HELD} FROM leases WHERE run_id = ?", (run_id,)).fetchone()
+        from_stopped = row is not None and row[1] is not None and _require_lost(run_id, row, stood_still)
         token = 1 if row is None else int(row[0]) + 1
         db.execute(
             "INSERT OR REPLACE INTO leases (run_id, token, pid, host, boot, process, beats, beat_s)"
             " VALUES (?, ?, ?, ?, ?, ?, 0, ?)",
             (run_id, token, me.pid, me.host, me.boot, me.process, time.monotonic()),
         )
-    return Lease(store, run_id, token)
+    return Lease(store, run_id, token, from_stopped=from_stopped)
+
+
+def require_free(store: Store, run_id: str) -> None:
+    """Raise `Refused` where a process on this machine holds the run: said before anything slow is done."""
+    row = _held(store, run_id)
+    if row is not None and Holder(*row[1:5]).is_here():
+        _require_lost(run_id, row, None)
 
 
 def holder_of(store: Store, run_id: str) -> Holder | None:
@@ -114,19 +129,36 @@ def holder_of(store: Store, run_id: str) -> Holder | None:
     return None if row is None or row["pid"] is None else Holder(**row)
 
 
-def _require_lost(run_id: str, holder: Holder, beat_s: float) -> None:
-    """Raise where the holder still has the lease."""
+_HELD = "token, pid, host, boot, process, beat_s, beats"
+
+
+def _held(store: Store, run_id: str) -> tuple[Any, ...] | None:
+    row = store.row(f"SELECT {_HELD} FROM leases WHERE run_id = ? AND pid IS NOT NULL", (run_id,))
+    return None if row is None else tuple(row.values())
+
+
+def _watched(store: Store, run_id: str) -> tuple[Any, ...] | None:
+    """The row of a holder on another machine, whose clock is not ours, if its beats stood still long enough."""
+    seen = _held(store, run_id)
+    if seen is None or Holder(*seen[1:5]).is_here():
+        return None
+    deadline = time.monotonic() + EXPIRES_AFTER_S
+    while time.monotonic() < deadline:
+        time.sleep(0.05)
+        if _held(store, run_id) != seen:
+            return None
+    return seen
+
+
+def _require_lost(run_id: str, row: tuple[Any, ...], stood_still: tuple[Any, ...] | None) -> bool:
+    """Raise where the holder still has the lease; True where it has lost it and yet may be there."""
+    holder, beat_s = Holder(*row[1:5]), row[5]
     if holder.is_gone():
-        return
-    if not holder.is_here():
-        msg = (
-            f"run {run_id} is being run by process {holder.pid} on {holder.host}; if that machine is gone for good, "
-            f"say so with `rollout optimize pause {run_id} --force`"
-        )
-        raise Refused(msg)
-    if time.monotonic() - beat_s <= EXPIRES_AFTER_S:
-        msg = f"run {run_id} is being run by process {holder.pid} on {holder.host}"
-        raise Refused(msg)
+        return False
+    if row == stood_still or (holder.is_here() and time.monotonic() - beat_s > EXPIRES_AFTER_S):
+        return True
+    msg = f"run {run_id} is being run by process {holder.pid} on {holder.host}"
+    raise Refused(msg)
 
 
 @cache

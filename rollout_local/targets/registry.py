@@ -75,17 +75,50 @@ def clear_optimization_targets() -> None:
 def load_modules(names: Iterable[str], folder: Path) -> None:
     """Import the modules that register the targets; `folder` becomes importable.
 
-    Raises `InputError` naming the module that is missing, or the file and line at which it raised.
+    Two folders may each have a `target.py`: what another folder's modules brought in is forgotten first. Raises
+    `InputError` naming the module that is missing, or the file and line at which it raised.
     """
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+    names, home = list(names), str(folder.resolve())
+    if names:
+        if _home and _home[0] != home:
+            _forget(_home.pop())
+        _home[:] = [home]
+    if home not in sys.path:
+        sys.path.insert(0, home)
     for name in names:
         _import(name, folder)
 
 
+_registering: set[str] = set()
+"""Modules that have registered a target."""
+_home: list[str] = []
+"""The folder that modules were last loaded from, if any."""
+
+
+def _forget(home: str) -> None:
+    """Unload the user's modules that lie in a folder, and the targets that they registered."""
+    gone = {name for name, module in sys.modules.items() if _lies_in(module, home)} - {"__main__"}
+    for name in gone:
+        del sys.modules[name]
+    for target in [target for target in _targets.values() if isinstance(target, FunctionTarget)]:
+        if target.function.__module__ in gone:
+            del _targets[target.id]
+    while home in sys.path:
+        sys.path.remove(home)
+    importlib.invalidate_caches()
+
+
+def _lies_in(module: Any, home: str) -> bool:
+    file = getattr(module, "__file__", None)
+    inside = isinstance(file, str) and Path(file).resolve().is_relative_to(home)
+    return inside and "site-packages" not in Path(str(file)).parts and not str(file).startswith(OURS)
+
+
 def _import(name: str, folder: Path) -> None:
     try:
-        importlib.import_module(name)
+        module = importlib.import_module(name)
+        if name in _registering and not _registered_by(name):  # the registry was cleared since
+            importlib.reload(module)
     except ModuleNotFoundError as error:
         if error.name is None:
             raise _raised(name, error) from error
@@ -96,6 +129,12 @@ def _import(name: str, folder: Path) -> None:
         raise InputError(msg) from error
     except (Exception, SystemExit) as error:  # user code may raise anything while it is imported
         raise _raised(name, error) from error
+
+
+def _registered_by(name: str) -> bool:
+    return any(
+        isinstance(target, FunctionTarget) and target.function.__module__ == name for target in _targets.values()
+    )
 
 
 def _raised(name: str, error: BaseException) -> InputError:
@@ -115,6 +154,7 @@ def _add(target: FunctionTarget) -> None:
         msg = f"two targets have the id {target.id!r}: {taken.place} and {target.place}; give one of them another id"
         raise InputError(msg)
     _targets[target.id] = target
+    _registering.add(target.function.__module__)
 
 
 def _valid_id(id: str) -> str:

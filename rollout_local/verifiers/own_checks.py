@@ -34,6 +34,7 @@ def python(params: Params, subject: Subject) -> Outcome:
 def load(name: str) -> Callable[..., Any]:
     """The function `module:function`; `GradingError` where it is not there."""
     module_name, _, attribute = name.partition(":")
+    importlib.invalidate_caches()  # the file may be younger than the last look into its folder
     try:
         function = getattr(importlib.import_module(module_name), attribute)
     except Exception as error:

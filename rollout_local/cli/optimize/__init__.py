@@ -1,0 +1,6 @@
+"""`rollout optimize`: making runs, asking things of them, looking at them, judging them."""
+
+from rollout_local.cli.optimize import asking, judging, looking, making
+from rollout_local.cli.optimize.group import optimize
+
+__all__ = ["asking", "judging", "looking", "making", "optimize"]

@@ -1,0 +1,60 @@
+"""What `rollout optimize` says at the end of a run, and how a report is printed."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rollout_local.cli.options import console, print_json
+
+
+def db_flag(path: Path) -> str:
+    """The flag that a printed command needs to find the same database."""
+    return "" if path == Path("rollout.db") else f" --db {shlex.quote(str(path))}"
+
+
+def say_outcome(store: Any, outcome: Any, *, as_json: bool, color: bool, db_path: Path) -> None:
+    """The report, how the run stands, and what to type next."""
+    from rollout_local.reports.digest import digest as digest_of
+    from rollout_local.store import reads
+
+    row = reads.run(store, outcome.run_id)
+    text = reads.newest_report(store, outcome.run_id, row["attempt"])
+    document = json.loads(text) if text is not None and outcome.status == "completed" else None
+    result = digest_of(store, row) if document is not None else None
+    if as_json:
+        print_json({
+            "run_id": outcome.run_id, "status": outcome.status, "stop_reason": outcome.stop_reason,
+            "message": outcome.message, "executed": outcome.executed, "digest": result.digest if result else None,
+            "report": document,
+        })  # fmt: skip
+        return
+    if document is not None:
+        print_report(document, "text", color=color)
+    click.echo(f"Run {outcome.run_id} is {outcome.status}: {outcome.message}.")
+    if document is not None and outcome.executed == 0:
+        click.echo("It was served from its journal: 0 calls.")
+    if result is not None:
+        click.echo(f"Digest {result.digest}")
+    elif outcome.status == "paused":
+        click.echo(f"Go on with:\n  rollout optimize run {outcome.run_id}{db_flag(db_path)}")
+
+
+def print_report(document: Mapping[str, Any], form: str, *, color: bool) -> None:
+    """A promotion report as text, Markdown, HTML or JSON."""
+    from rollout_local.reports import render
+
+    if form == "json":
+        print_json(document)
+    elif form == "md":
+        click.echo(render.as_markdown(document))
+    elif form == "html":
+        click.echo(render.as_html(document))
+    else:
+        screen = console(color=color)
+        click.echo(render.as_text(document, width=min(screen.width, 100), color=color and screen.is_terminal))

@@ -1,0 +1,135 @@
+"""A folder for an experiment: an empty one to fill in, or one laid out from any past run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rollout_local.datasets.harbor import write_folder
+from rollout_local.domain.run import RunConfig, RunStatus
+from rollout_local.errors import InputError
+from rollout_local.experiments.manifest import MANIFEST
+from rollout_local.store import catalog, reads
+from rollout_local.store.schema import Store
+
+LEFT_OUT = frozenset({
+    "modules", "target", "dataset", "val_dataset", "verifiers", "splits_file", "recording", "record_mode", "log_dir",
+    "no_recording", "offline", "allow_hosts", "name", "project", "run_ref", "tags", "simulated", "max_tasks",
+    "prices",
+})  # fmt: skip
+"""Fields of a run's config that a manifest says otherwise, or that belong to one machine."""
+
+EMPTY = """\
+name = "{name}"
+description = ""
+module = "target"                 # target.py in this folder
+target = "{name}"                 # the id given to @rollout.optimize
+dataset = "datasets/{name}"       # a Harbor folder
+verifier = "verifier.json"
+splits = "splits.json"
+recording = "recording.yaml"
+simulated = false                 # true where the models are the simulator's
+
+[run]                             # any flag of `rollout optimize run`
+max_metric_calls = 200
+reflection_model = ""
+"""
+
+
+def new(folder: Path, name: str) -> list[Path]:
+    """Make an empty experiment to fill in. Returns the files written; raises `InputError` where the folder is taken."""
+    _require_free(folder)
+    folder.mkdir(parents=True)
+    (folder / MANIFEST).write_text(EMPTY.format(name=name), encoding="utf-8")
+    return [folder / MANIFEST]
+
+
+def from_run(store: Store, reference: str, folder: Path, name: str, root: Path) -> list[Path]:
+    """Lay a completed, recorded run out as an experiment: target source, dataset, verifiers, splits, recording.
+
+    `root` is the folder that the run was made in. Returns the files written. The lock is written by a replay.
+    """
+    run = reads.run(store, reference)
+    recording = root / run["recording"] if run["recording"] else None
+    if run["status"] != RunStatus.COMPLETED or recording is None or not recording.exists():
+        msg = f"run {run['id']} cannot become an experiment: it has to be completed, and its recording to be there"
+        raise InputError(msg)
+    _require_free(folder)
+    draft = folder.with_name(folder.name + ".new")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        _fill(store, run, draft, name, recording)
+        draft.rename(folder)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _fill(store: Store, run: Mapping[str, Any], folder: Path, name: str, recording: Path) -> None:
+    config = RunConfig.model_validate_json(run["config_json"])
+    if run["val_dataset_id"] is not None:
+        msg = f"run {run['id']} has a val dataset of its own; an experiment holds one dataset"
+        raise InputError(msg)
+    target = reads.target(store, run["target_row_id"])
+    for path, source in _files_of(target["source"]):
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(source, encoding="utf-8")
+    dataset = catalog.load_dataset(store, run["dataset_id"])
+    write_folder(dataset, folder / "datasets" / dataset.slug)
+    verifiers = []
+    for number, spec in enumerate(catalog.load_verifiers(store, json.loads(run["verifier_ids_json"])), 1):
+        verifiers.append("verifier.json" if number == 1 else f"verifier-{number}.json")
+        _write_json(folder / verifiers[-1], spec.model_dump(mode="json"))
+    split = json.loads(run["split_json"])
+    _write_json(folder / "splits.json", {part: split[part] for part in ("train", "val", "holdout")})
+    shutil.copyfile(recording, folder / "recording.yaml")
+    (folder / MANIFEST).write_text(_manifest(run, config, name, dataset.slug, verifiers), encoding="utf-8")
+
+
+def _files_of(source: str) -> list[tuple[str, str]]:
+    """The files of a stored source text: each begins with a line `# --- path`."""
+    files: list[tuple[str, str]] = []
+    for part in ("\n" + source).split("\n# --- ")[1:]:
+        path, _, text = part.partition("\n")
+        if Path(path).is_absolute() or ".." in Path(path).parts:
+            msg = f"the stored source names a file outside its folder: {path}"
+            raise InputError(msg)
+        files.append((path, text))
+    return files
+
+
+def _manifest(run: Mapping[str, Any], config: RunConfig, name: str, slug: str, verifiers: list[str]) -> str:
+    lines = [
+        f"name = {json.dumps(name)}", f'description = "Laid out from run {run["id"]}."',
+        f"module = {json.dumps(config.modules[0])}", f"target = {json.dumps(run['target_id'])}",
+        f'dataset = "datasets/{slug}"',
+        f"verifier = {json.dumps(verifiers[0] if len(verifiers) == 1 else verifiers)}", 'splits = "splits.json"',
+        'recording = "recording.yaml"', f"simulated = {json.dumps(config.simulated)}", "", "[run]",
+    ]  # fmt: skip
+    defaults = RunConfig().model_dump(mode="json")
+    for field, value in config.model_dump(mode="json").items():
+        if field not in LEFT_OUT and value != defaults[field]:
+            lines.append(f"{field} = {_toml(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _write_json(path: Path, document: Any) -> None:
+    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _require_free(folder: Path) -> None:
+    if folder.exists():
+        msg = f"{folder} exists; give a folder that does not"
+        raise InputError(msg)

@@ -1,0 +1,52 @@
+"""`experiment.toml`: what people write, read strictly; paths in it are relative to its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from rollout_local.documents import parse_toml, read_text
+from rollout_local.domain.experiment import Manifest
+from rollout_local.domain.run import DEFAULT_REFLECTION_PARAMS, RunConfig
+from rollout_local.errors import InputError
+
+MANIFEST = "experiment.toml"
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest in an experiment's folder; raises `InputError` with file, line and field."""
+    path = folder / MANIFEST
+    if not path.exists():
+        msg = f"there is no {MANIFEST} in {folder}; give the folder of an experiment"
+        raise InputError(msg)
+    try:
+        return Manifest.model_validate(parse_toml(read_text(path), path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        msg = f"{path}: {'.'.join(str(part) for part in first['loc'])}: {first['msg'].lower()}"
+        raise InputError(msg) from error
+
+
+def config_of(manifest: Manifest, folder: Path) -> RunConfig:
+    """The run that a manifest describes, replaying its recording."""
+    verifiers = [manifest.verifier] if isinstance(manifest.verifier, str) else manifest.verifier
+    values = {name.replace("-", "_"): value for name, value in manifest.run.items()}
+    if "reflection_params" in values:
+        values["reflection_params"] = {**DEFAULT_REFLECTION_PARAMS, **values["reflection_params"]}
+    fields = {
+        **values, "modules": [manifest.module], "target": manifest.target, "dataset": manifest.dataset,
+        "verifiers": verifiers, "splits_file": manifest.splits, "recording": manifest.recording,
+        "record_mode": "none", "simulated": manifest.simulated, "name": manifest.name,
+    }  # fmt: skip
+    try:
+        return RunConfig.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        msg = f"{folder / MANIFEST}: run.{'.'.join(str(part) for part in first['loc'])}: {first['msg'].lower()}"
+        raise InputError(msg) from error
+
+
+def found_in(root: Path) -> list[Path]:
+    """Folders under `root` that hold an experiment, by name."""
+    return sorted(path.parent for path in root.glob(f"*/{MANIFEST}"))

@@ -1,0 +1,143 @@
+"""Reports, blame, compare, rescore, export, experiments: through the command line, on real runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rollout_local.simulator import Simulator
+from tests.conftest import ROOT, Project
+
+Make = Callable[..., Project]
+Simulate = Callable[..., Simulator]
+EXPERIMENTS = sorted(path.parent.name for path in (ROOT / "experiments").glob("*/experiment.lock"))
+
+
+@pytest.fixture
+def finished(make_project: Make, simulate: Simulate) -> tuple[Project, str]:
+    """A project with a finished run."""
+    project = make_project(simulate().url)
+    return project, project.document("optimize", "run", *project.flags, "--max-metric-calls", "60")["run_id"]
+
+
+def test_a_report_has_every_form_and_names_where_each_line_came_from(finished: tuple[Project, str]) -> None:
+    project, run = finished
+    document = project.document("optimize", "report", run)
+    assert document["simulated"]
+    assert document["blame"]["lines"][0]["text"] == "Answer the customer."
+    for form, mark in (("text", "Promotion report"), ("md", "# "), ("html", "<!doctype html>")):
+        printed = project.rollout("optimize", "report", run, "--format", form)
+        assert printed.returncode == 0
+        assert mark.lower() in printed.stdout.lower()
+        assert "simulat" in printed.stdout.lower()
+
+
+def test_the_check_of_a_report_follows_its_gates(make_project: Make, simulate: Simulate) -> None:
+    project = make_project(simulate().url)
+    flags = [*project.flags, "--max-metric-calls", "60"]
+    easy = project.document("optimize", "run", *flags, "--min-holdout-improvement", "0.1")["run_id"]
+    hard = project.document("optimize", "run", *flags, "--min-holdout-improvement", "1")["run_id"]
+    assert project.rollout("optimize", "report", easy, "--check").returncode == 0
+    assert project.rollout("optimize", "report", hard, "--check").returncode == 1
+
+
+def test_blame_compare_logs_and_export_speak_of_the_run(finished: tuple[Project, str]) -> None:
+    project, run = finished
+    best = project.document("optimize", "report", run)["best"]
+    blamed = project.document("optimize", "blame", run)
+    assert [line["text"] for line in blamed["lines"]] == best["text"].splitlines()
+    assert "feedback" in project.rollout("optimize", "blame", run).stdout
+    assert project.document("optimize", "compare", run, run)["differs"] == {}
+    assert run in project.rollout("optimize", "compare", run, run).stdout
+    assert project.rollout("optimize", "export", run).stdout.rstrip("\n") == best["text"].rstrip("\n")
+    assert project.document("optimize", "export", run, "--format", "json")["components"] == best["components"]
+    assert any("completed" in line["message"] for line in project.document("optimize", "logs", run))
+    assert "searching" in project.rollout("optimize", "logs", run).stdout
+
+
+def test_a_rescore_makes_a_new_report_without_a_call_and_leaves_the_run_alone(finished: tuple[Project, str]) -> None:
+    project, run = finished
+    digest = project.document("optimize", "digest", run)["digest"]
+    (project.folder / "other.json").write_text(json.dumps({"checks": [{"type": "max_length", "value": 10}]}))
+    again = project.document("optimize", "rescore", run, "--verifier", "other.json")
+    assert again["rescored_from"] == {"run_id": run, "verifiers": ["other"], "splits_file": None}
+    assert (
+        again["best"]["holdout"]["mean"] == 0.0 < project.document("optimize", "report", run)["best"]["holdout"]["mean"]
+    )
+    assert project.document("optimize", "digest", run)["digest"] == digest
+
+
+def test_a_past_run_becomes_an_experiment_that_reproduces(finished: tuple[Project, str]) -> None:
+    project, run = finished
+    made = project.document("experiments", "new", "mine", "--from-run", run)
+    assert {"experiment.toml", "target.py", "verifier.json", "splits.json", "recording.yaml"} <= set(made["files"])
+    again = project.document("experiments", "reproduce", "experiments/mine")
+    assert again[0]["identical"]
+    listed = project.document("experiments", "list")
+    assert [row["name"] for row in listed] == ["mine"]
+    assert project.rollout("experiments", "new", "mine").returncode == 2
+
+
+def test_a_sweep_runs_every_cell_once_and_shows_the_spread(finished: tuple[Project, str]) -> None:
+    project, run = finished
+    project.document("experiments", "new", "mine", "--from-run", run)
+    manifest = project.folder / "experiments/mine/experiment.toml"
+    manifest.write_text(manifest.read_text() + "\n[sweep]\nseed = [0, 1]\nmax_metric_calls = [10, 20]\n")
+    servers = ["--reflection-api-base", project.url, "--task-api-base", project.url]
+    first = project.document("experiments", "sweep", "experiments/mine", *servers)
+    assert len(first["cells"]) == 4
+    assert [group["n"] for group in first["summary"]] == [2, 2]
+    second = project.document("experiments", "sweep", "experiments/mine", *servers)
+    assert second == first
+    assert "seed" in project.rollout("experiments", "sweep", "experiments/mine", *servers).stdout
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_shipped_experiment_reproduces_to_the_same_digest(name: str, make_project: Make) -> None:
+    project = make_project("http://127.0.0.1:9/v1")
+    done = project.document("experiments", "reproduce", str(ROOT / "experiments" / name))
+    assert done[0]["identical"], done[0]
+    assert done[0]["report"]["simulated"]
+
+
+def damaged(tmp_path: Path, file: str, old: str, new: str) -> Path:
+    """A copy of the shipped experiment (and its recording) with one change."""
+    copy = tmp_path / "experiments" / "facility-triage"
+    shutil.copytree(ROOT / "experiments/facility-triage", copy)
+    shutil.copytree(ROOT / "recordings", tmp_path / "recordings")
+    path = (copy / file).resolve()
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "cause"),
+    [
+        ("../../recordings/facility-triage.yaml", "neutral", "neutrel", "facility-triage.yaml:"),
+        ("datasets/facility/uncles-flat/task.json", '"neutral"', '"positive"', "dataset"),
+        ("verifier.json", '"weight": 2', '"weight": 3', "verifier"),
+        ("target.py", "temperature=0", "temperature=1", "target"),
+        ("splits.json", "uncles-flat", "no-such-task", "no-such-task"),
+    ],
+)
+def test_one_change_in_an_input_is_named(
+    tmp_path: Path, make_project: Make, file: str, old: str, new: str, cause: str
+) -> None:
+    folder = damaged(tmp_path, file, old, new)
+    project = make_project("http://127.0.0.1:9/v1")
+    done = project.rollout("experiments", "reproduce", str(folder))
+    assert done.returncode in (1, 2), done.stdout
+    assert cause in done.stdout + done.stderr
+
+
+def test_two_locked_experiments_are_compared_by_what_differs(tmp_path: Path, make_project: Make) -> None:
+    copy = damaged(tmp_path, "experiment.lock", '"promote": true', '"promote": false')
+    project = make_project("http://127.0.0.1:9/v1")
+    rows = project.document("experiments", "compare", str(ROOT / "experiments/facility-triage"), str(copy))
+    assert rows == [{"what": "result promote", "values": [True, False]}]
