@@ -22,9 +22,15 @@ def _option(*names: str, **settings: Any) -> Callable[[Command], Command]:
 FLAGS: tuple[Callable[[Any], Any], ...] = (
     _option("--module", "modules", multiple=True, help="Module that registers targets (repeatable)."),
     _option("--target", help="Id of the target."),
+    _option("--capability", metavar="NAME[@VERSION]", help="A published capability; one of its agents is the target."),
+    _option("--agent", help="Its agent (default: the only one)."),
     _option("--dataset", help="Harbor folder, or SLUG[@VERSION] of an imported dataset."),
     _option("--val-dataset", help="Replaces val; the holdout stays the main dataset's."),
     _option("--verifier", "verifiers", multiple=True, help="Verifier file or id (repeatable; scores are averaged)."),
+    _option("--reward", metavar="RECIPE", help="Reward recipe, such as exact_match_v1; a verifier of its own."),
+    _option("--reward-params", metavar="JSON", help="Parameters of the reward, as a JSON object."),
+    _option("--allow-constant-reward", is_flag=True, default=None,
+            help="Allow a reward that does not depend on the text, to replay scores."),
     _option("--splits-file", help="JSON with the task names of train, val and holdout."),
     _option("--max-tasks", type=int, help="At most N tasks per split, for smoke tests."),
     _option("--reflection-model", envvar="ROLLOUT_GEPA_REFLECTION_MODEL", help="Model that proposes prompts."),
@@ -84,6 +90,8 @@ def given(values: Mapping[str, Any]) -> dict[str, Any]:
     ):
         if name in fields:
             fields[name] = parse_pairs(fields[name], flag)
+    if "reward_params" in fields:
+        fields["reward_params"] = _object(fields["reward_params"], "--reward-params")
     if "prices" in fields:
         fields["prices"] = _prices(fields["prices"])
     if "replay" in fields:
@@ -113,6 +121,16 @@ def _sentence(error: Any) -> str:
         return message
     flag = str(first["loc"][0]).replace("_", "-")
     return f"--{flag} {first['input']}: {message[0].lower()}{message[1:]}"
+
+
+def _object(text: str, flag: str) -> dict[str, Any]:
+    from rollout_local.documents import parse_json
+
+    found = parse_json(text, flag)
+    if not isinstance(found, dict):
+        msg = f'{flag} takes a JSON object, such as {{"needle": "30 days"}}, not {text!r}'
+        raise click.UsageError(msg)
+    return found
 
 
 def _prices(values: tuple[str, ...]) -> dict[str, tuple[float, float]]:

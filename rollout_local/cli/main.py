@@ -15,9 +15,11 @@ from rollout_local.errors import RolloutError, StopSearch
 NOUNS: dict[str, tuple[str, str]] = {
     "init": ("rollout_local.cli.init:init", "Make a working starter folder."),
     "optimize": ("rollout_local.cli.optimize:optimize", "Create, run, look at and report optimization runs."),
+    "worker": ("rollout_local.cli.worker:worker", "Run what is queued."),
     "datasets": ("rollout_local.cli.datasets:datasets", "Import, convert, split and check datasets."),
     "verifiers": ("rollout_local.cli.verifiers:verifiers", "Register, try and explain verifiers."),
     "recordings": ("rollout_local.cli.recordings:recordings", "List, show, verify, scan and convert recordings."),
+    "capabilities": ("rollout_local.cli.capabilities:capabilities", "Publish, compare and export capabilities."),
     "experiments": ("rollout_local.cli.experiments:experiments", "Runs that can be repeated."),
     "db": ("rollout_local.cli.db:db", "Check, back up and mend the database file."),
     "simulate": ("rollout_local.cli.simulate:simulate", "A scripted model provider on loopback."),

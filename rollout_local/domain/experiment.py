@@ -17,10 +17,14 @@ class Manifest(Value):
 
     name: str
     description: str = ""
-    module: str
-    target: str
+    module: str | None = None
+    target: str | None = None
+    capability: str | None = None
+    """Folder of a capability, in the place of module and target; its version is published before the run."""
+    agent: str | None = None
     dataset: str
-    verifier: str | list[str]
+    verifier: str | list[str] = Field(default_factory=list)
+    reward: str | None = None
     splits: str | None = None
     recording: str
     simulated: bool = False

@@ -104,6 +104,12 @@ class RunConfig(Value):
     modules: tuple[str, ...] = ()
     target: str | None = None
     target_url: str | None = None
+    capability: str | None = None
+    """`NAME@VERSION`, pinned when the run is created."""
+    agent: str | None = None
+    reward: str | None = None
+    reward_params: dict[str, Any] = Field(default_factory=dict)
+    allow_constant_reward: bool = False
     dataset: str | None = None
     val_dataset: str | None = None
     verifiers: tuple[str, ...] = ()

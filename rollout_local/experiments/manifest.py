@@ -35,8 +35,10 @@ def config_of(manifest: Manifest, folder: Path) -> RunConfig:
     if "reflection_params" in values:
         values["reflection_params"] = {**DEFAULT_REFLECTION_PARAMS, **values["reflection_params"]}
     fields = {
-        **values, "modules": [manifest.module], "target": manifest.target, "dataset": manifest.dataset,
-        "verifiers": verifiers, "splits_file": manifest.splits, "recording": manifest.recording,
+        **values, "modules": [manifest.module] if manifest.module else [], "target": manifest.target,
+        "capability": manifest.capability, "agent": manifest.agent, "reward": manifest.reward,
+        "dataset": manifest.dataset, "verifiers": verifiers, "splits_file": manifest.splits,
+        "recording": manifest.recording,
         "record_mode": "none", "simulated": manifest.simulated, "name": manifest.name,
     }  # fmt: skip
     try:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rollout_local.capabilities import load, publish
 from rollout_local.domain.experiment import Lock, differences
-from rollout_local.domain.run import RunStatus
+from rollout_local.domain.run import RunConfig, RunStatus
 from rollout_local.errors import Refused
 from rollout_local.experiments.locking import (
     abridged,
@@ -24,12 +25,13 @@ from rollout_local.experiments.manifest import config_of, read_manifest
 from rollout_local.reports.differences import first_difference
 from rollout_local.reports.digest import Digest, Rows, digest_of, rows
 from rollout_local.runs import environment
+from rollout_local.runs.clock import now
 from rollout_local.runs.fingerprint import versions
 from rollout_local.runs.lifecycle import Outcome, execute
-from rollout_local.runs.setup import insert, prepare
+from rollout_local.runs.setup import Setup, insert, prepare
 from rollout_local.runs.watch import Watch
 from rollout_local.store import reads
-from rollout_local.store.schema import open_store
+from rollout_local.store.schema import Store, open_store
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,10 @@ def reproduce(folder: Path, database: Path, watch: Watch | None = None) -> Repro
     replay did not get to its end.
     """
     manifest, lock = read_manifest(folder), read_lock(folder)
-    config = config_of(manifest, folder).model_copy(update={"log_dir": str(database.parent / "log")})
-    with environment.for_target(config, offline_keys=True):
-        setup = prepare(config, folder, None)
-    inputs = input_hashes(setup, folder / manifest.recording)
+    config = config_of(manifest, folder).model_copy(update={"log_dir": str(database.resolve().parent / "log")})
     with open_store(database) as store:
+        setup = _prepared(store, config, folder, offline=True)
+        inputs = input_hashes(setup, folder / manifest.recording)
         run_id = insert(store, setup)["id"]
         outcome = execute(store, run_id, folder=folder, watch=watch, strict=True)
         if outcome.status is not RunStatus.COMPLETED:
@@ -91,12 +92,21 @@ def lock(folder: Path, database: Path, watch: Watch | None = None) -> Reproducti
 def record(folder: Path, database: Path, changes: Mapping[str, Any], watch: Watch | None = None) -> Outcome:
     """Run an experiment live and record it anew in place of its recording; `changes` name the servers to ask."""
     manifest = read_manifest(folder)
-    update = {"record_mode": "all", "log_dir": str(database.parent / "log"), **changes}
+    update = {"record_mode": "all", "log_dir": str(database.resolve().parent / "log"), **changes}
     config = config_of(manifest, folder).model_copy(update=update)
-    with environment.for_target(config, offline_keys=False):
-        setup = prepare(config, folder, None)
     with open_store(database) as store:
+        setup = _prepared(store, config, folder, offline=False)
         return execute(store, insert(store, setup)["id"], folder=folder, watch=watch)
+
+
+def _prepared(store: Store, config: RunConfig, folder: Path, *, offline: bool) -> Setup:
+    """The checked setup; a capability's folder is published first, since a run is of a published version."""
+    if config.capability is not None:
+        capability = load(folder / config.capability).capability
+        publish(store, capability, now())
+        config = config.model_copy(update={"capability": f"{capability.name}@{capability.version}"})
+    with environment.for_target(config, offline_keys=offline):
+        return prepare(config, folder, store)
 
 
 def _stopped(name: str, message: str, lock: Lock | None, inputs: Mapping[str, str]) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rollout_local.datasets.harbor import read_folder
+from rollout_local.datasets.rows import is_rows, read_rows
 from rollout_local.datasets.splits import check_leakage, limit, make_split, read_splits
 from rollout_local.domain.dataset import Dataset, Split, SplitName, Task
 from rollout_local.domain.identity import canonical_json, content_hash
@@ -25,11 +26,14 @@ from rollout_local.reports.forecast import calls_of_budget
 from rollout_local.runs.clock import new_run_id, now
 from rollout_local.runs.fingerprint import inputs, require_same, text_difference
 from rollout_local.search.engine import ENGINES
-from rollout_local.store import catalog, reads
+from rollout_local.store import catalog, reads, releases
 from rollout_local.store.lifecycle import insert_run
 from rollout_local.store.schema import Store
+from rollout_local.targets.agent_files import of_row
+from rollout_local.targets.capability import CapabilityTarget
 from rollout_local.targets.registry import get_optimization_target, list_optimization_targets, load_modules
 from rollout_local.verifiers.grade import read_spec, validate
+from rollout_local.verifiers.rewards import as_spec, require_dataset
 
 
 @dataclass(frozen=True)
@@ -72,16 +76,20 @@ def prepare(config: RunConfig, folder: Path, store: Store | None) -> Setup:
     if config.optimizer not in ENGINES:
         msg = f"there is no optimizer {config.optimizer!r}; use one of {', '.join(ENGINES)}"
         raise InputError(msg)
-    target = find_target(config, folder)
+    config = _pinned(config, store)
+    target = find_target(config, folder, store)
     dataset = _dataset(config.dataset, "--dataset", folder, store)
     val_dataset = _dataset(config.val_dataset, "--val-dataset", folder, store) if config.val_dataset else None
-    splits = read_splits(folder / config.splits_file) if config.splits_file else None
+    splits = read_splits(folder / config.splits_file) if config.splits_file else _own_splits(config, folder)
     split = make_split(dataset, config.seed, splits, val_dataset=val_dataset)
     if config.max_tasks is not None:
         split = limit(split, config.max_tasks)
     check_leakage(dataset, split, val_dataset)
-    specs = [find_spec(reference, folder, store) for reference in _required(config.verifiers, "--verifier")]
-    validate(specs, [*dataset.tasks, *(val_dataset.tasks if val_dataset else ())])
+    tasks = [*dataset.tasks, *(val_dataset.tasks if val_dataset else ())]
+    specs = _specs(config, target, tasks, folder, store)
+    validate(specs, tasks)
+    if isinstance(target, CapabilityTarget):
+        target.check(tasks)
     _require_reflection(config)
     config = config.model_copy(update={"target": target.id, "simulated": config.simulated or _is_simulated(config)})
     return Setup(config, target, dataset, val_dataset, split, specs, _budget(config, split, target))
@@ -120,7 +128,7 @@ def load(store: Store, run: Mapping[str, Any], folder: Path, changes: Mapping[st
     val_id = run["val_dataset_id"]
     return Setup(
         config=config,
-        target=find_target(config, folder),
+        target=find_target(config, folder, store),
         dataset=catalog.load_dataset(store, run["dataset_id"]),
         val_dataset=catalog.load_dataset(store, val_id) if val_id is not None else None,
         split=Split.model_validate_json(run["split_json"]),
@@ -137,8 +145,10 @@ def check_unchanged(store: Store, run: Mapping[str, Any], setup: Setup, accepted
     return require_same(json.loads(run["fingerprint_json"]), seen, accepted, explain)
 
 
-def find_target(config: RunConfig, folder: Path) -> Target:
-    """Import the modules and pick the target: the one that is named, or the only one there is."""
+def find_target(config: RunConfig, folder: Path, store: Store | None = None) -> Target:
+    """The agent of a capability; or import the modules and pick the target that is named, or the only one."""
+    if config.capability is not None:
+        return _agent(config, store)
     if not config.modules and not list_optimization_targets():
         msg = "no module is named; give --module as in `import app.targets`"
         raise InputError(msg)
@@ -179,6 +189,54 @@ def require_runnable(config: RunConfig, folder: Path) -> None:
         raise InputError(problem)
 
 
+def _pinned(config: RunConfig, store: Store | None) -> RunConfig:
+    """The config with the capability's version in it: a run is of one version, whatever is published later."""
+    if config.capability is None:
+        return config
+    if config.modules or config.target is not None:
+        msg = "--capability is a target of its own; leave out --module and --target, and name its agent with --agent"
+        raise InputError(msg)
+    row = releases.find_version(_database(store), config.capability)
+    return config.model_copy(update={"capability": f"{row['name']}@{row['version']}"})
+
+
+def _agent(config: RunConfig, store: Store | None) -> CapabilityTarget:
+    assert config.capability is not None
+    capability = of_row(releases.find_version(_database(store), config.capability))
+    return CapabilityTarget(
+        capability, config.agent, task_model=config.task_model, api_base=config.task_api_base,
+        params=config.task_params,
+    )  # fmt: skip
+
+
+def _database(store: Store | None) -> Store:
+    if store is None:
+        msg = "there is no database to find a capability in; `rollout capabilities publish DIR` first"
+        raise InputError(msg)
+    return store
+
+
+def _specs(
+    config: RunConfig, target: Target, tasks: Sequence[Task], folder: Path, store: Store | None
+) -> list[VerifierSpec]:
+    """The verifiers that are named, and the reward as one more."""
+    if config.reward is None:
+        return [find_spec(reference, folder, store) for reference in _required(config.verifiers, "--verifier")]
+    require_dataset(
+        config.reward, config.reward_params, tasks, target.kind, allow_constant=config.allow_constant_reward
+    )
+    named = [find_spec(reference, folder, store) for reference in config.verifiers]
+    return [*named, as_spec(config.reward, config.reward_params)]
+
+
+def _own_splits(config: RunConfig, folder: Path) -> dict[str, list[str]] | None:
+    """The splits that a dataset.yaml names, where it names a train and a holdout."""
+    if config.dataset is None or not is_rows(folder / config.dataset):
+        return None
+    splits = {str(name): list(rows) for name, rows in read_rows(folder / config.dataset).splits.items()}
+    return splits if {"train", "holdout"} <= set(splits) else None
+
+
 def _required(values: Sequence[str], flag: str) -> Sequence[str]:
     if not values:
         msg = f"{flag} is missing"
@@ -191,7 +249,8 @@ def _dataset(reference: str | None, flag: str, folder: Path, store: Store | None
         msg = f"{flag} is missing: give a Harbor folder, or the slug of an imported dataset"
         raise InputError(msg)
     if (folder / reference).is_dir() or store is None or "/" in reference:
-        return read_folder(folder / reference)
+        place = folder / reference
+        return read_rows(place).dataset if is_rows(place) else read_folder(place)
     return catalog.load_dataset(store, catalog.find_dataset(store, reference)["id"])
 
 

@@ -37,6 +37,10 @@ class StopFlag:
         if self._reason is not None:
             raise self._reason
 
+    def wait(self, seconds: float) -> None:
+        """Wait, but not past a stop; raises nothing."""
+        self._set.wait(seconds)
+
     def sleep(self, seconds: float) -> None:
         """Wait, but not past a stop; raises the reason if one comes."""
         self._set.wait(seconds)

@@ -1,9 +1,9 @@
 """One runner per run: a lease with a fencing token, checked in the same transaction as every write.
 
 Time is judged by the machine's monotonic clock (beats carry its reading and the boot it belongs to), never by
-the wall clock, which may jump; a holder on another machine is judged by whether its count of beats grows. A holder whose process is gone, or whose beats stopped for longer than
-`EXPIRES_AFTER_S`, has lost the lease to whoever takes it; should it wake up, its token no longer fits and its
-writes are refused.
+the wall clock, which may jump; a holder on another machine is judged by whether its count of beats grows. A
+holder whose process is gone, or whose beats stopped for longer than `EXPIRES_AFTER_S`, has lost the lease to
+whoever takes it; should it wake up, its token no longer fits and its writes are refused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rollout_local.errors import LeaseLost, Refused
+from rollout_local.errors import LeaseLost, Paused, Refused
 from rollout_local.store.schema import Store
 
 BEAT_EVERY_S = 1.0
@@ -61,10 +61,19 @@ class Lease:
         self.token = token
         self.from_stopped = from_stopped
         self._beaten = time.monotonic()
+        self._file = _identity(store.path)
         store.fence = self.check
 
     def check(self, db: sqlite3.Connection) -> None:
-        """Inside a transaction: raise `LeaseLost` where another runner holds the run now."""
+        """Inside a transaction: raise `LeaseLost` where another runner holds the run now, `Paused` where what is
+        written would be lost, since the file is no longer the one that its path names.
+        """
+        if _identity(self.store.path) != self._file:
+            msg = (
+                f"{self.store.path} has vanished, or is another file now; put it back, or rebuild the run from its "
+                "log_dir with `rollout optimize run --log-dir DIR`"
+            )
+            raise Paused(msg, reason="error")
         row = db.execute("SELECT token FROM leases WHERE run_id = ?", (self.run_id,)).fetchone()
         if row is None or row[0] != self.token:
             raise LeaseLost(f"another runner has taken over run {self.run_id}; nothing more is written here")
@@ -159,6 +168,15 @@ def _require_lost(run_id: str, row: tuple[Any, ...], stood_still: tuple[Any, ...
         return True
     msg = f"run {run_id} is being run by process {holder.pid} on {holder.host}"
     raise Refused(msg)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another one of the same name; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 @cache

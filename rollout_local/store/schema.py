@@ -22,7 +22,7 @@ from typing import Any
 from sqlite_utils import Database, Migrations
 
 from rollout_local.errors import Paused, StoreError
-from rollout_local.store import ddl_durable
+from rollout_local.store import ddl_durable, releases
 from rollout_local.store.ddl import TABLES, TRIGGERS, VIEWS
 
 APPLICATION_ID = 0x524F4C4F  # "ROLO": tells our files from other programs'
@@ -43,6 +43,12 @@ def _the_whole_path(db: Database) -> None:
 @migrations(name="0002_durable_runs")
 def _durable_runs(db: Database) -> None:
     for statement in ddl_durable.STATEMENTS:
+        db.execute(statement)
+
+
+@migrations(name="0003_releases")
+def _releases(db: Database) -> None:
+    for statement in releases.TABLES:
         db.execute(statement)
 
 

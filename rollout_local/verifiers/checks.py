@@ -12,7 +12,7 @@ from typing import Any
 
 from rollout_local.domain.dataset import Task
 from rollout_local.domain.target import AgentResult
-from rollout_local.verifiers import json_checks, own_checks, task_checks, text_checks
+from rollout_local.verifiers import json_checks, own_checks, rewards, task_checks, text_checks
 from rollout_local.verifiers.judge import llm_judge
 from rollout_local.verifiers.params import Param
 from rollout_local.verifiers.subject import Outcome, Params, Subject
@@ -192,6 +192,20 @@ CHECKS: dict[str, CheckType] = {
             AgentResult(output="", metadata={"tool_calls": []}),
         ),
         params={"name": Param("text", "the tool", required=True, aliases=("tool",))},
+    ),
+    rewards.CHECK_TYPE: CheckType(
+        "a reward recipe of optimization jobs (exact_match_v1, contains_v1, row_reward_v1, …) with its parameters",
+        rewards.reward,
+        _example({"recipe": "exact_match_v1"}, " yes\n", "Yes.", expected_output="yes"),
+        params={
+            "recipe": Param("text", f"one of {', '.join(rewards.REWARDS)}", required=True),
+            "expected": Param("json", "the expected text; without one, the task's expected output"),
+            "needle": Param("json", "contains_v1: what the output must contain"),
+            "reward_if_true": Param("number", "the reward of a match, from 0 to 1"),
+            "reward_if_false": Param("number", "the reward of a miss, from 0 to 1"),
+            "default": Param("number", "row_reward_v1: the reward of a row without one"),
+        },
+        graded=True,
     ),
     "llm_judge": CheckType(
         "a model grades the output by a criterion in words",

@@ -14,7 +14,7 @@ from rollout_local.domain.dataset import Task
 from rollout_local.domain.target import AgentResult
 from rollout_local.domain.verdict import Check, CheckSpec, Verdict, VerifierSpec
 from rollout_local.errors import GradingError, InputError
-from rollout_local.verifiers import json_checks, own_checks, task_checks
+from rollout_local.verifiers import json_checks, own_checks, rewards, task_checks
 from rollout_local.verifiers.checks import CHECKS
 from rollout_local.verifiers.labels import find_label, label, label_number, label_place, label_text, phrase
 from rollout_local.verifiers.spec import auto_id, parse_spec, read_spec
@@ -156,6 +156,7 @@ _NEEDS: dict[str, Callable[[Params, Task], object]] = {
     "equals": label,
     "numeric_close": label_number,
     "similarity": label_text,
+    rewards.CHECK_TYPE: rewards.require_task,
 }
 """Check type → what it asks of every task; it raises `GradingError` where a task does not have it."""
 

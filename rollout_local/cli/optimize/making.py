@@ -10,7 +10,7 @@ import click
 
 from rollout_local.cli.flags import config_of, given, run_flags
 from rollout_local.cli.optimize.group import optimize
-from rollout_local.cli.optimize.saying import db_flag, say_outcome
+from rollout_local.cli.optimize.saying import db_flag, follow, say_outcome
 from rollout_local.cli.options import common, database, print_json, print_table
 from rollout_local.cli.watching import interruptible, shown
 from rollout_local.errors import InputError
@@ -31,6 +31,26 @@ def create(*, db_path: Path, as_json: bool, quiet: bool, no_color: bool, **flags
         print_json({"run_id": row["id"], "calls": prepared.executions, "command": command})
         return
     _say_created(row["id"], prepared, command)
+
+
+@optimize.command()
+@click.option("--wait", "waiting", is_flag=True, help="Follow it to its end; exit by the outcome.")
+@common
+@run_flags
+def submit(*, waiting: bool, db_path: Path, as_json: bool, quiet: bool, no_color: bool, **flags: Any) -> int:  # noqa: ARG001
+    """Create a run and queue it for a worker."""
+    from rollout_local.runs import setup, worker
+
+    prepared = _prepared(given(flags), db_path)
+    with database(db_path, create=True) as store:
+        run_id = setup.insert(store, prepared)["id"]
+        worker.submit(store, run_id)
+        status = follow(store, run_id, quiet=quiet or as_json) if waiting else "queued"
+    if as_json:
+        print_json({"run_id": run_id, "status": status})
+    else:
+        click.echo(f"{run_id} is {status}" + ("." if waiting else "; `rollout worker` runs it."))
+    return 0 if status in ("queued", "completed") else 3 if status == "paused" else 1
 
 
 @optimize.command("dry-run")

@@ -58,3 +58,15 @@ def print_report(document: Mapping[str, Any], form: str, *, color: bool) -> None
     else:
         screen = console(color=color)
         click.echo(render.as_text(document, width=min(screen.width, 100), color=color and screen.is_terminal))
+
+
+def follow(store: Any, run_id: str, *, quiet: bool) -> str:
+    """Show a run's moves, made by whoever runs it, until it has ended or waits."""
+    from rollout_local.runs.worker import wait_for
+
+    def show(row: Mapping[str, Any]) -> None:
+        if not quiet:
+            calls = f"{row['metric_calls']}/{row['metric_call_budget']} calls"
+            click.echo(f"{run_id} {row['status']} {row['phase'] or ''} {calls}", err=True)
+
+    return wait_for(store, run_id, show, None)

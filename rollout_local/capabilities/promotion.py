@@ -1,0 +1,280 @@
+"""Promotion: the best text of a run becomes the next version, or is written where the user says; and back again.
+
+Asked are a completed run, a changed text, a source that is what the run began with (never waived), a run that is not
+degraded, a holdout that the search never saw, and the gates of its report (waived by force, with a reason, on record).
+Every promotion is a row, and taking one back is a row too: nothing is ever unpublished.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rollout_local.capabilities import changed_text
+from rollout_local.capabilities.manifest import bumped, parsed_version
+from rollout_local.capabilities.places import AgentPlace, FilePlace, Place, Problem
+from rollout_local.domain.identity import text_hash
+from rollout_local.domain.run import RunStatus
+from rollout_local.domain.target import TEXT_COMPONENT
+from rollout_local.errors import InputError, Refused
+from rollout_local.reports import promotion as reports
+from rollout_local.reports.evidence import texts_of
+from rollout_local.runs.clock import now
+from rollout_local.store import reads, releases
+from rollout_local.store.schema import Store
+from rollout_local.targets.agent_files import columns, normalised, of_row
+
+Run = Mapping[str, Any]
+"""A row of `reads.run()`."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a promotion would do and what stands in its way. `gates` are the report's."""
+
+    run_id: str
+    target_id: str
+    source: str
+    destination: str
+    diff: str
+    gates: tuple[Mapping[str, Any], ...]
+    problems: tuple[Problem, ...]
+    luck: str = ""
+
+    @property
+    def blocking(self) -> tuple[Problem, ...]:
+        """The problems that no force waives."""
+        return tuple(problem for problem in self.problems if not problem.forceable)
+
+    def document(self) -> dict[str, Any]:
+        """The preview as JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Promoted:
+    """What a promotion did; `promotion_id` is None for a dry run."""
+
+    promotion_id: int | None
+    destination: str
+    diff: str
+    forced: bool
+    unmet: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    preview: Preview
+    place: Place
+    text: str
+    former: str
+
+
+def preview(store: Store, run: Run, *, version: str | None = None, to: str | Path | None = None) -> Preview:
+    """What promoting this run would publish, as a unified diff, and whether it may. Writes nothing."""
+    return _planned(store, run, version, to).preview
+
+
+def promote(
+    store: Store,
+    run: Run,
+    *,
+    actor: str,
+    version: str | None = None,
+    to: str | Path | None = None,
+    force: bool = False,
+    reason: str | None = None,
+    dry_run: bool = False,
+    at: str | None = None,
+) -> Promoted:
+    """Publish the best text of `run` and record it.
+
+    Raises `Refused`, in a sentence per thing that is not met, and `InputError` for a force without a reason or a code
+    target without `to`. With `dry_run` everything is checked and nothing is written.
+    """
+    if force and not (reason or "").strip():
+        msg = "--force goes on record with a reason; give --reason TEXT"
+        raise InputError(msg)
+    plan = _planned(store, run, version, to)
+    shown = plan.preview
+    _require_allowed(shown, force=force)
+    unmet = tuple(problem.sentence for problem in shown.problems)
+    if dry_run:
+        return Promoted(None, shown.destination, shown.diff, bool(unmet), unmet)
+    row = {
+        **_row(run, plan.text, plan.former, plan.place), "forced": int(bool(unmet)), "reason": reason,
+        "unmet_json": json.dumps(unmet, ensure_ascii=False), "actor": actor, "at": at or now(),
+    }  # fmt: skip
+    promotion = _publish(store, plan.place, plan.text, row)
+    return Promoted(promotion, shown.destination, shown.diff, bool(unmet), unmet)
+
+
+def revert(
+    store: Store, run: Run, *, actor: str, reason: str | None = None, dry_run: bool = False, at: str | None = None
+) -> Promoted:
+    """Take the run's standing promotion back: its former text becomes the next version, or is written to its file.
+
+    Raises `Refused` where there is nothing to take back, or the text was changed since.
+    """
+    standing = releases.standing(store, run["id"])
+    if standing is None:
+        msg = f"run {run['id']} has no promotion to take back"
+        raise Refused(msg)
+    place = _former_place(store, standing)
+    diff = place.diff(standing["text"], standing["former_text"])
+    if dry_run:
+        return Promoted(None, place.destination, diff, forced=False, unmet=())
+    row = {
+        **_row(run, standing["former_text"], standing["text"], place), "forced": 0, "reason": reason, "actor": actor,
+        "at": at or now(), "reverts": standing["id"],
+    }  # fmt: skip
+    promotion = _publish(store, place, standing["former_text"], row)
+    return Promoted(promotion, place.destination, diff, forced=False, unmet=())
+
+
+def _planned(store: Store, run: Run, version: str | None, to: str | Path | None) -> _Plan:
+    former, text = _texts(store, run)
+    config = json.loads(run["config_json"])
+    if config.get("capability"):
+        if to is not None:
+            msg = "--to is for targets in code; a capability is published as a version: give --version"
+            raise InputError(msg)
+        place: Place = _agent_place(store, run, text, version)
+    else:
+        if version is not None:
+            msg = "--version is for capabilities; a target in code is written to a file: give --to FILE"
+            raise InputError(msg)
+        place = FilePlace(Path(to) if to is not None else None, run["target_id"])
+    report = _report(store, run)
+    shown = Preview(
+        run_id=run["id"],
+        target_id=run["target_id"],
+        source=place.source,
+        destination=place.destination,
+        diff=place.diff(former, text),
+        gates=tuple(report["gates"]) if report else (),
+        problems=tuple(_problems(store, run, report, former, text, place)),
+        luck=report["verdict"]["luck_sentence"] if report else "",
+    )
+    return _Plan(shown, place, text, former)
+
+
+def _texts(store: Store, run: Run) -> tuple[str, str]:
+    """The baseline's text and the best one's; several components are one JSON text."""
+    if run["baseline_candidate_id"] is None:
+        msg = f"run {run['id']} is {run['status']} and has evaluated nothing; only a completed run can be promoted"
+        raise Refused(msg)
+    ids = (run["baseline_candidate_id"], run["best_candidate_id"] or run["baseline_candidate_id"])
+    former, best = (_text(texts_of(reads.candidate(store, candidate))) for candidate in ids)
+    return former, best
+
+
+def _text(components: Mapping[str, str]) -> str:
+    if set(components) == {TEXT_COMPONENT}:
+        return components[TEXT_COMPONENT]
+    return json.dumps(dict(components), ensure_ascii=False, indent=2)
+
+
+def _agent_place(store: Store, run: Run, text: str, version: str | None) -> AgentPlace:
+    """The next version of the agent that the run optimized."""
+    reference, _, agent = run["target_id"].partition(":")
+    source = of_row(releases.find_version(store, reference))
+    newest = of_row(releases.find_version(store, source.name))
+    number = bumped(newest.version) if version is None else parsed_version(version, "--version")
+    target_row = reads.target(store, run["target_row_id"])
+    is_taken = releases.version(store, source.name, number) is not None
+    return AgentPlace.planned(
+        source, newest, agent, text, number, is_taken=is_taken, began_with=target_row["source_hash"]
+    )
+
+
+def _report(store: Store, run: Run) -> dict[str, Any] | None:
+    """The run's newest report, made anew where none was stored; None where the run is not completed."""
+    if run["status"] != RunStatus.COMPLETED:
+        return None
+    stored = reads.newest_report(store, run["id"], run["attempt"])
+    report: dict[str, Any] = json.loads(stored) if stored else reports.build(store, run)
+    return report
+
+
+def _problems(
+    store: Store, run: Run, report: Mapping[str, Any] | None, former: str, text: str, place: Place
+) -> Iterator[Problem]:
+    if report is None:
+        yield Problem("completed", f"Run {run['id']} is {run['status']}; only a completed run can be promoted.", False)
+    if not text.strip():
+        yield Problem("changed", "The best text is empty.", False)
+    elif normalised(former) == normalised(text):
+        yield Problem("changed", "No text did better than the baseline, so there is nothing to promote.", False)
+    else:
+        yield from place.problems(former, text)
+    yield from _seen_holdout(store, run)
+    for gate in report["gates"] if report else ():
+        if not gate["met"] and gate["name"] != "changed":
+            yield Problem(gate["name"], gate["sentence"], True)
+
+
+def _seen_holdout(store: Store, run: Run) -> Iterator[Problem]:
+    split = json.loads(run["split_json"])
+    searched = {*split["train"], *(split["val"] if run["val_dataset_id"] is None else ())}
+    shared = sorted(searched & set(split["holdout"]))
+    if shared:
+        yield Problem("holdout", f"The search saw holdout tasks too: {', '.join(shared[:5])}.", True)
+    elif not split["holdout"]:
+        yield Problem("holdout", "The run has no holdout.", True)
+    elif releases.holdout_trials_in_search(store, run["id"], run["attempt"]):
+        yield Problem("holdout", "The search executed holdout tasks.", True)
+
+
+def _require_allowed(shown: Preview, *, force: bool) -> None:
+    if shown.blocking:
+        raise Refused(" ".join(problem.sentence for problem in shown.blocking))
+    if shown.problems and not force:
+        said = " ".join(problem.sentence for problem in shown.problems)
+        msg = f"{said} Go on all the same with --force --reason TEXT."
+        raise Refused(msg)
+
+
+def _former_place(store: Store, standing: Mapping[str, Any]) -> Place:
+    """Where a promotion's former text goes; `Refused` where what was promoted is no longer there."""
+    if standing["to_path"] is not None:
+        place = FilePlace(Path(standing["to_path"]), standing["target_id"])
+        if not changed_text.same(changed_text.held(Path(standing["to_path"])), standing["text"]):
+            msg = f"{standing['to_path']} holds another text than was promoted; nothing was taken back"
+            raise Refused(msg)
+        return place
+    newest = of_row(releases.find_version(store, standing["capability"]))
+    names = [agent.name for agent in newest.agents]
+    agent = standing["agent"]
+    if agent not in names or not changed_text.same(newest.agent(agent).body, standing["text"]):
+        msg = f"{newest.reference} has another text for {agent} than was promoted; nothing was taken back"
+        raise Refused(msg)
+    number = bumped(newest.version)
+    return AgentPlace(newest, agent, changed_text.next_version(newest, agent, standing["former_text"], number), ())
+
+
+def _row(run: Run, text: str, former: str, place: Place) -> dict[str, Any]:
+    return {
+        "run_id": run["id"], "attempt": run["attempt"], "target_id": run["target_id"], "text": text,
+        "text_hash": text_hash(text), "former_text": former, "former_hash": text_hash(former), **place.columns(),
+    }  # fmt: skip
+
+
+def _publish(store: Store, place: Place, text: str, row: Mapping[str, Any]) -> int:
+    """The row and what it records, both or neither: the file takes its place after the row is on the disk."""
+    release = None
+    if isinstance(place, AgentPlace):
+        release = {**columns(place.made), "promoted_from_run": row["run_id"], "created_at": row["at"]}
+        staged: Any = nullcontext()
+    else:
+        staged = changed_text.replacing(place.required, text)
+    with staged:
+        promotion = releases.add_promotion(store, row, release)
+        if promotion is None:
+            msg = f"{place.destination} was published, or the promotion taken back, by somebody else in this moment"
+            raise Refused(msg)
+    return promotion
