@@ -7,13 +7,13 @@ CONSTRAINTS := experiments/constraints.txt
 DEMO_DB := .rollout/demo.db
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types layers record bench faults clean
+.PHONY: help demo test check format lint types layers record bench faults airgap clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
 
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/python || $(if $(filter 3.%,$(PYTHON)),python3,$(PYTHON)) -m venv $(VENV)
 	$(PIP) install -c $(CONSTRAINTS) -e .
 	@touch $@
 
@@ -62,5 +62,8 @@ bench: $(VENV)/test-installed ## ratios against plain dspy.GEPA and plain vcrpy,
 record: $(VENV)/installed ## make the shipped recordings again, from the simulator, and their locks
 	$(BIN)/python -m tests.record
 
+airgap: $(VENV)/installed ## an archive that installs and replays without a network (PLATFORM= PYTHON=3.12 REQUIREMENTS=)
+	$(BIN)/python -m tests.airgap $(if $(PLATFORM),--platform $(PLATFORM)) $(if $(filter 3.%,$(PYTHON)),--python $(PYTHON)) $(if $(REQUIREMENTS),--requirements $(REQUIREMENTS))
+
 clean: ## remove what make made
-	rm -rf $(VENV) .rollout build *.egg-info
+	rm -rf $(VENV) .rollout build dist *.egg-info

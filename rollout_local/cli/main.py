@@ -21,6 +21,7 @@ NOUNS: dict[str, tuple[str, str]] = {
     "recordings": ("rollout_local.cli.recordings:recordings", "List, show, verify, scan and convert recordings."),
     "capabilities": ("rollout_local.cli.capabilities:capabilities", "Publish, compare and export capabilities."),
     "experiments": ("rollout_local.cli.experiments:experiments", "Runs that can be repeated."),
+    "import": ("rollout_local.cli.import_:import_", "Read a log of plain GEPA, or a run from a bundle."),
     "db": ("rollout_local.cli.db:db", "Check, back up and mend the database file."),
     "simulate": ("rollout_local.cli.simulate:simulate", "A scripted model provider on loopback."),
     "doctor": ("rollout_local.cli.doctor:doctor", "Check versions, SQLite, keys and air-gap readiness."),

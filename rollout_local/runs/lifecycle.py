@@ -215,7 +215,7 @@ class _Runner:
         evaluator = Evaluator(
             executor=Executor(self.setup.target, recording, wire, config.timeout), specs=self.setup.specs,
             retry_unscored=fresh or self.row["status"] != RunStatus.COMPLETED, pace=self._pace(journal),
-            on_trial=self._count, **shared,
+            on_trial=self._count, reuse=config.reuse, **shared,
         )  # fmt: skip
         reflector = Reflector(wire=wire, **shared)
         attempt = Attempt(

@@ -34,8 +34,8 @@ from rollout_local.search.engine import (
     Signals,
     Ticket,
     Validated,
-    engine_named,
 )
+from rollout_local.search.engines import engine_named
 from rollout_local.store import lifecycle, reads
 from rollout_local.store.journal import Journal, TrialRecord
 from rollout_local.store.schema import Store

@@ -7,6 +7,7 @@ before the exception: a target may catch an error and answer as if nothing had h
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -71,12 +72,34 @@ def failure_on_the_wire(exchanges: Sequence[Exchange]) -> Failure | None:
 
 def failure_of(exchange: Exchange) -> Failure | None:
     """What went wrong in one exchange, or None where it was answered."""
-    if exchange.status is None:
+    if exchange.status is not None and exchange.status >= 400:
+        return Failure(_kind_of_status(exchange.status, exchange.response_body), _words(exchange), exchange.retry_after)
+    if exchange.status is None or exchange.error is not None:
         kind = "timeout" if exchange.error == "timeout" else "connection"
         return Failure(kind, exchange.error or "no answer")
-    if exchange.status >= 400:
-        return Failure(_kind_of_status(exchange.status, exchange.response_body), _words(exchange), exchange.retry_after)
+    if _is_unreadable(exchange):
+        return Failure("malformed", f"HTTP {exchange.status}: {str(exchange.response_body)[:200]}")
     return None
+
+
+def _is_unreadable(exchange: Exchange) -> bool:
+    """A model's answer that is neither JSON, nor lines of JSON, nor a stream of events: no client can read it."""
+    request, body = exchange.request_body, exchange.response_body
+    if not (isinstance(request, Mapping) and "model" in request) or not isinstance(body, str | None):
+        return False
+    lines = (body or "").strip().splitlines()
+    return not any(line.startswith(_EVENTS) for line in lines[:3]) and not (lines and all(map(_is_json, lines)))
+
+
+_EVENTS = ("data:", "event:", "id:", ":")
+
+
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def failure_in(error: BaseException) -> Failure | None:

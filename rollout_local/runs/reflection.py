@@ -55,6 +55,8 @@ class Reflector:
                 )
                 self.journal.add_reflection(input_hash, occurrence, reply, trace.record, now(), self.step)
                 return reply
+            if tries == 1 and not self.replaying and any(exchange.replayed for exchange in exchanges):
+                continue  # it failed before the run was paused, and is only remembered: asked anew now
             self._wait_or_pause(failure_on_the_wire(exchanges) or failure_in(error), error, tries)
 
     def _ask(self, name: str, produce: Callable[[], Any], *, again: bool) -> tuple[Any, Exception | None]:

@@ -25,7 +25,7 @@ from rollout_local.models import key_of, key_variable
 from rollout_local.reports.forecast import calls_of_budget
 from rollout_local.runs.clock import new_run_id, now
 from rollout_local.runs.fingerprint import inputs, require_same, text_difference
-from rollout_local.search.engine import ENGINES
+from rollout_local.search.engines import ENGINES
 from rollout_local.store import catalog, reads, releases
 from rollout_local.store.lifecycle import insert_run
 from rollout_local.store.schema import Store

@@ -170,20 +170,3 @@ class Budget:
                 msg = f"a batch of {size} would pass the budget of {self.limit} calls ({self.spent} spent)"
                 raise BudgetSpent(msg)
             self.spent += size
-
-
-def engine_named(name: str) -> Engine:
-    """The engine behind `--optimizer NAME`; `KeyError` for a name that is not in `ENGINES`."""
-    return ENGINES[name]()
-
-
-def _gepa() -> Engine:
-    from rollout_local.search.gepa import search
-
-    return search
-
-
-ENGINES: dict[str, Callable[[], Engine]] = {
-    "gepa": _gepa,
-}
-"""Optimizers by name; each entry imports its engine when it is asked for, since DSPy takes a while to load."""

@@ -147,6 +147,23 @@ class Journal:
             (self.run_id, key.attempt, key.candidate, key.task, key.split, key.occurrence),
         )
 
+    def find_alike(self, key: TrialKey) -> dict[str, Any] | None:
+        """The oldest scored trial of another attempt or run that may stand in for this one, or None.
+
+        Alike are the candidate, the task, the target's source, the verifiers and the task model.
+        """
+        return self.store.row(
+            "SELECT t.* FROM trials t JOIN runs r ON r.id = t.run_id JOIN targets g ON g.row_id = r.target_row_id,"
+            " runs me JOIN targets mine ON mine.row_id = me.target_row_id"
+            " WHERE me.id = ?1 AND t.candidate_hash = ?2 AND t.task_name = ?3 AND t.score IS NOT NULL AND NOT t.reused"
+            " AND t.superseded_by IS NULL AND g.source_hash = mine.source_hash AND r.dataset_id = me.dataset_id"
+            " AND r.val_dataset_id IS me.val_dataset_id AND r.verifier_ids_json = me.verifier_ids_json"
+            " AND json_extract(r.config_json, '$.task_model') IS json_extract(me.config_json, '$.task_model')"
+            " AND json_extract(r.config_json, '$.task_params') = json_extract(me.config_json, '$.task_params')"
+            " AND NOT (t.run_id = ?1 AND t.attempt = ?4) ORDER BY t.id LIMIT 1",
+            (self.run_id, key.candidate, key.task, key.attempt),
+        )
+
     def add_trial(self, trial: TrialRecord, trace: TraceRecord | None) -> int:
         """Commit a finished trial with its trace; a trial without a score under the same key is superseded."""
         with self.store.write() as db:

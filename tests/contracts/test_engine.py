@@ -17,7 +17,6 @@ from rollout_local.domain.dataset import Task
 from rollout_local.domain.run import StopReason
 from rollout_local.domain.target import Candidate, TargetKind
 from rollout_local.search.engine import (
-    ENGINES,
     Event,
     Graded,
     Judged,
@@ -28,8 +27,8 @@ from rollout_local.search.engine import (
     Signals,
     Ticket,
     Validated,
-    engine_named,
 )
+from rollout_local.search.engines import ENGINES, engine_named
 from rollout_local.search.gepa import told_to_reflection
 from rollout_local.simulator import Simulator
 from tests.contracts.plain_gepa import Batch, Function, PlainRun, Question, Texts, plain_gepa

@@ -170,3 +170,17 @@ def test_a_refused_key_stops_at_once(make_project: Make, simulate: Simulate) -> 
     done = project.document("optimize", "run", *project.flags, "--concurrency", "2", code=3)
     assert "refused the key" in done["message"]
     assert simulator.calls()["total"] <= 2
+
+
+def test_reuse_lets_the_trials_of_an_earlier_run_stand_in(make_project: Make, simulate: Simulate) -> None:
+    simulator = simulate()
+    project = make_project(simulator.url)
+    flags = [*project.flags, "--max-metric-calls", "10"]
+    first = project.document("optimize", "run", *flags)
+    students = simulator.calls()["by_model"]["sim-student"]
+    again = project.document("optimize", "run", *flags, "--reuse")
+    assert again["digest"] == first["digest"]
+    assert again["executed"] == 0
+    assert simulator.calls()["by_model"]["sim-student"] == students
+    assert project.document("optimize", "show", again["run_id"])["metric_calls"] == 0
+    assert again["report"]["calls"]["searching"]["spent"] == 0

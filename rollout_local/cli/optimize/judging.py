@@ -145,12 +145,18 @@ def rescore(
 @optimize.command()
 @click.argument("run")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--bundle", type=click.Path(path_type=Path, dir_okay=False), help="The whole run in one file, to carry.")
 @common
-def export(*, run: str, form: str, db_path: Path, as_json: bool, quiet: bool, no_color: bool) -> None:  # noqa: ARG001
-    """The winning text."""
+def export(
+    *, run: str, form: str, bundle: Path | None, db_path: Path, as_json: bool, quiet: bool, no_color: bool  # noqa: ARG001
+) -> None:  # fmt: skip
+    """The winning text; or (--bundle FILE) rows, recording, target source and hashes of the run in one file."""
     from rollout_local.store import reads
 
     with database(db_path) as store:
+        if bundle is not None:
+            _export_bundle(store, run, bundle, as_json=as_json)
+            return
         row = reads.run(store, run)
         if row["best_candidate_id"] is None:
             msg = f"run {row['id']} has no best candidate yet (status {row['status']})"
@@ -160,6 +166,17 @@ def export(*, run: str, form: str, db_path: Path, as_json: bool, quiet: bool, no
         print_json({"run_id": row["id"], "candidate": best["number"], **json_columns(best)})
     else:
         click.echo(best["text"])
+
+
+def _export_bundle(store: Any, run: str, file: Path, *, as_json: bool) -> None:
+    from rollout_local.bundle import export_bundle
+
+    made = export_bundle(store, run, file, Path.cwd())
+    if as_json:
+        print_json({"run_id": made.run_id, "file": str(made.file), "bytes": made.size, "digest": made.digest})
+    else:
+        click.echo(f"{made.file}: {made.run_id}, {made.size} bytes, digest {made.digest}")
+        click.echo(f"Read it elsewhere with:\n  rollout import bundle {made.file.name}")
 
 
 def _print_found(found: Any, as_text: Any, *, as_json: bool, no_color: bool) -> None:

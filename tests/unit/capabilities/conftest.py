@@ -11,7 +11,7 @@ from rollout_local.domain.identity import canonical_json
 from rollout_local.domain.run import CandidateStatus, Phase, RunConfig, RunStatus, TrialKey, TrialOutcome
 from rollout_local.domain.target import AgentResult, Candidate, TargetKind
 from rollout_local.domain.verdict import CheckSpec, VerifierSpec
-from rollout_local.store import catalog, lifecycle, reads, releases
+from rollout_local.store import catalog, lifecycle, reads
 from rollout_local.store.journal import Journal, TrialRecord
 from rollout_local.store.schema import open_store
 from rollout_local.targets.capability import CapabilityTarget
@@ -86,16 +86,7 @@ def folder(tmp_path):
 @pytest.fixture
 def store(tmp_path):
     with open_store(tmp_path / "rollout.db") as opened:
-        ensure_tables(opened)
         yield opened
-
-
-def ensure_tables(store):
-    """Until the migration that has them is written."""
-    if not store.rows("SELECT 1 FROM sqlite_master WHERE name = 'promotions'"):
-        with store.write() as db:
-            for statement in releases.TABLES:
-                db.execute(statement)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from rollout_local.store import lifecycle, reads, releases
 from rollout_local.store.schema import open_store
 from rollout_local.targets.capability import CapabilityTarget
 
-from .conftest import AT, BETTER, BODY, FILES, SPLIT, ensure_tables, write, write_run
+from .conftest import AT, BETTER, BODY, FILES, SPLIT, write, write_run
 
 ME = {"actor": "ada", "at": AT}
 
@@ -137,7 +137,6 @@ def test_a_version_may_be_chosen_and_must_be_free(store, agent_run):
 def test_a_source_that_is_not_what_the_run_began_with_is_refused(tmp_path, agent_run):
     agent_run()
     with open_store(tmp_path / "other.db") as other:
-        ensure_tables(other)
         folder = write(tmp_path / "other", **{"README.md": "Another README.\n"})
         publish(other, load(folder).capability, AT)
         copy_run(other, tmp_path / "rollout.db")

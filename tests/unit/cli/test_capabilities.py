@@ -14,7 +14,7 @@ from rollout_local.domain.run import CandidateStatus, Phase, RunConfig, RunStatu
 from rollout_local.domain.target import Candidate
 from rollout_local.domain.verdict import CheckSpec, VerifierSpec
 from rollout_local.errors import InputError, NotFound, Refused, RolloutError, StoreError
-from rollout_local.store import catalog, lifecycle, releases
+from rollout_local.store import catalog, lifecycle
 from rollout_local.store.journal import Journal, TrialRecord
 from rollout_local.store.schema import Store, open_store
 from rollout_local.targets.capability import CapabilityTarget
@@ -29,17 +29,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ROLLOUT_DB", raising=False)
     write(tmp_path / "support")
-    with open_store(tmp_path / "rollout.db") as store:
-        ensure_tables(store)
+    open_store(tmp_path / "rollout.db").close()
     return tmp_path
-
-
-def ensure_tables(store: Store) -> None:
-    """Until the migration that has them is written."""
-    if not store.rows("SELECT 1 FROM sqlite_master WHERE name = 'promotions'"):
-        with store.write() as db:
-            for statement in releases.TABLES:
-                db.execute(statement)
 
 
 def write(folder: Path, version: str = "1.0.0", agent: str = AGENT) -> None:

@@ -1,0 +1,234 @@
+"""One run out of a database into one file, and in again: the same rows, the same digest, or nothing at all.
+
+An import writes in one transaction and commits only when the journal's chain holds and the digest is the one that
+the bundle names; files go to `.rollout/<run id>/`, and are taken back where the transaction is. A run that is there
+already, unchanged, is left as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rollout_local.bundle import package, rows
+from rollout_local.domain.run import RunStatus
+from rollout_local.errors import InputError, Refused, RolloutError
+from rollout_local.reports.digest import Digest, digest
+from rollout_local.runs.fingerprint import versions
+from rollout_local.store import chain, reads
+from rollout_local.store.schema import Store
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A bundle that was written."""
+
+    run_id: str
+    file: Path
+    size: int
+    digest: str
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A run that is in the database now; `is_new` is false where it was there before and nothing was changed."""
+
+    run_id: str
+    is_new: bool
+    status: str
+    digest: str
+    candidates: int
+    trials: int
+
+
+def export_bundle(store: Store, reference: str, file: Path, folder: Path) -> Exported:
+    """Write a run (rows, recording, target source, set-up, hashes) to the new file `file`.
+
+    Paths in the run are relative to `folder`. Raises `Refused` while it runs, `InputError` where its recording is
+    gone, its journal is damaged or `file` exists.
+    """
+    if file.exists():
+        msg = f"{file} exists; give a file that does not"
+        raise InputError(msg)
+    with store.write():  # nobody else writes while it is read
+        run = reads.run(store, reference)
+        _require_still(store, run)
+        tables = rows.gather(store, run["id"])
+        found = digest(store, run)
+        members = _files(run, tables, folder)
+    _make_at_home(tables["runs"][0], members)
+    members |= package.rows_to_members(tables)
+    head = {"run_id": run["id"], "digest": found.digest, "tables": found.tables, "versions": versions()}
+    members[package.MANIFEST] = package.described(head, members)
+    data = package.pack(members)
+    _write(file, data)
+    return Exported(run["id"], file, len(data), found.digest, tuple(sorted(members)))
+
+
+def import_bundle(store: Store, file: Path, folder: Path) -> Imported:
+    """Check every hash of a bundle, then write its run to the database and its files below `folder`.
+
+    Raises `InputError` naming the member that is not whole, `Refused` where another run of that id, or another
+    file, is in the way. Nothing is changed then.
+    """
+    manifest, members = package.unpack(file)
+    tables = package.members_to_rows(file, members)
+    _require_run(file, manifest, tables)
+    files = {name.removeprefix(package.FILES): data for name, data in members.items() if name.startswith(package.FILES)}
+    home = folder / ".rollout" / manifest["run_id"]
+    if store.row("SELECT id FROM runs WHERE id = ?", (manifest["run_id"],)):
+        _require_unchanged(store, manifest["run_id"], tables, file)
+        return imported(store, manifest["run_id"], is_new=False)
+    with _faults_named(file), store.write() as db, _placed(home, files):
+        rows.insert(store, db, tables)
+        _require_digest(store, manifest, file)
+    return imported(store, manifest["run_id"], is_new=True)
+
+
+def imported(store: Store, run_id: str, *, is_new: bool) -> Imported:
+    """How a run stands after its import."""
+    run = reads.run(store, run_id)
+    candidates = reads.candidates(store, run_id, run["attempt"])
+    return Imported(run_id, is_new, run["status"], digest(store, run).digest, len(candidates), run["trial_count"])
+
+
+# -- out
+
+
+def _require_still(store: Store, run: Mapping[str, Any]) -> None:
+    if run["status"] in (RunStatus.RUNNING, RunStatus.QUEUED):
+        msg = f"run {run['id']} is {run['status']}; `rollout optimize pause {run['id']}` first"
+        raise Refused(msg)
+    problem = next(chain.problems(store, run["id"]), None)
+    if problem is not None:
+        msg = f"{problem}; a damaged run is not carried on (`rollout db check`)"
+        raise InputError(msg)
+
+
+def _files(run: Mapping[str, Any], tables: rows.Tables, folder: Path) -> dict[str, bytes]:
+    """The recording, what the log_dir says of the set-up, and the target's source."""
+    found = {f"{package.FILES}target.py": str(tables["targets"][0]["source"]).encode("utf-8", "replace")}
+    if run["recording"] is not None:
+        recording = folder / run["recording"]
+        if not recording.is_file():
+            msg = f"the recording of run {run['id']} is not at {recording}; put it back to export the run"
+            raise InputError(msg)
+        found[package.FILES + _recording_name(run)] = recording.read_bytes()
+    set_up = folder / (run["log_dir"] or ".") / "run.json"
+    if run["log_dir"] and set_up.is_file():
+        found[f"{package.FILES}run.json"] = set_up.read_bytes()
+    return found
+
+
+def _recording_name(run: Mapping[str, Any]) -> str:
+    return "recording.yaml" if run["attempt"] <= 1 else f"recording-{run['attempt']}.yaml"
+
+
+def _make_at_home(run: dict[str, Any], members: Mapping[str, bytes]) -> None:
+    """Name the places that the run's files have after an import, instead of those on this machine."""
+    recording = _recording_name(run)
+    run["log_dir"] = f".rollout/{run['id']}"
+    run["recording"] = f"{run['log_dir']}/{recording}" if package.FILES + recording in members else None
+    config = json.loads(run["config_json"])
+    places = {name: None for name in ("log_dir", "recording") if name in config}
+    run["config_json"] = json.dumps(config | places, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _write(file: Path, data: bytes) -> None:
+    draft = file.with_name(file.name + ".new")
+    try:
+        draft.write_bytes(data)
+        draft.replace(file)
+    except OSError as error:
+        msg = f"{file} cannot be written ({error.strerror or error}); give another file"
+        raise InputError(msg) from error
+
+
+# -- in
+
+
+def _require_run(file: Path, manifest: Mapping[str, Any], tables: rows.Tables) -> None:
+    if [row.get("id") for row in tables["runs"]] != [manifest["run_id"]]:
+        msg = f"{file}: tables/runs.jsonl is not of the run that the manifest names"
+        raise InputError(msg)
+
+
+def _require_unchanged(store: Store, run_id: str, tables: rows.Tables, file: Path) -> None:
+    """The run that is here is the one in the bundle, apart from where its files are."""
+    here = rows.gather(store, run_id)
+    places = {name: tables["runs"][0].get(name) for name in ("log_dir", "recording", "config_json")}
+    here["runs"][0] |= places
+    different = rows.difference(here, tables)
+    if different is not None:
+        msg = f"run {run_id} is in {store.path} already, and its {different} differ from {file}; give another --db"
+        raise Refused(msg)
+
+
+def _require_digest(store: Store, manifest: Mapping[str, Any], file: Path) -> None:
+    """The chain holds and the digest is what it was, as seen in the transaction that is about to be committed."""
+    problem = next(chain.problems(store, manifest["run_id"]), None)
+    if problem is not None:
+        msg = f"{file}: {problem}"
+        raise InputError(msg)
+    seen: Digest = digest(store, reads.run(store, manifest["run_id"]))
+    if seen.digest != manifest["digest"]:
+        said = manifest.get("tables")
+        other = [name for name, one in seen.tables.items() if not isinstance(said, dict) or said.get(name) != one]
+        msg = f"{file}: its rows give another digest than its manifest names ({', '.join(other) or 'manifest.json'})"
+        raise InputError(msg)
+
+
+@contextlib.contextmanager
+def _faults_named(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except RolloutError:
+        raise
+    except Exception as error:  # a row that breaks the database's rules: the driver's errors have their door in store
+        msg = f"{file}: its rows do not fit ({type(error).__name__}: {error})"
+        raise InputError(msg) from error
+
+
+@contextlib.contextmanager
+def _placed(home: Path, files: Mapping[str, bytes]) -> Iterator[None]:
+    """Files below `home`, gone again where the block fails; those that are there already must be the same."""
+    made: list[Path] = []
+    try:
+        for name, data in files.items():
+            _place(home, name, data, made)
+        yield
+    except BaseException:
+        for path in reversed(made):
+            path.rmdir() if path.is_dir() else path.unlink()
+        raise
+
+
+def _place(home: Path, name: str, data: bytes, made: list[Path]) -> None:
+    path = home / name
+    if home.is_symlink() or home.parent.is_symlink() or path.is_symlink():
+        msg = f"{path} is, or is behind, a symbolic link; import into another folder"
+        raise Refused(msg)
+    if path.exists():
+        if not path.is_file() or path.read_bytes() != data:
+            msg = f"{path} is there already and differs; move it away, or import into another folder"
+            raise Refused(msg)
+        return
+    try:
+        made += _make_folders(home)
+        with path.open("xb") as file:
+            made.append(path)
+            file.write(data)
+    except OSError as error:
+        msg = f"{path} cannot be written ({error.strerror or error})"
+        raise InputError(msg) from error
+
+
+def _make_folders(home: Path) -> list[Path]:
+    made = [folder for folder in (home.parent, home) if not folder.exists()]
+    home.mkdir(parents=True, exist_ok=True)
+    return made
