@@ -17,6 +17,11 @@ from rollout_local.errors import RolloutError
 folder_argument = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 
 
+def _only_folders(_context: click.Context, _parameter: click.Parameter, paths: tuple[Path, ...]) -> list[Path]:
+    """`experiments/*` names README.md and the like too: with several paths, plain files are passed by."""
+    return [path for path in paths if path.is_dir() or len(paths) == 1]
+
+
 @click.group()
 def experiments() -> None:
     """Runs that can be repeated: a manifest, a recording, a lock."""
@@ -126,12 +131,14 @@ def list_(*, root: Path, as_json: bool, quiet: bool, no_color: bool) -> None:  #
 
 
 @experiments.command()
-@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False))
+@click.argument(
+    "folders", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True), callback=_only_folders
+)
 @click.option("--keep", type=click.Path(path_type=Path, dir_okay=False), help="Keep the database here (replaced).")
 @click.option("--report", "with_report", is_flag=True, help="Print the promotion report too.")
 @plain
 def reproduce(
-    *, folders: tuple[Path, ...], keep: Path | None, with_report: bool, as_json: bool, quiet: bool, no_color: bool
+    *, folders: list[Path], keep: Path | None, with_report: bool, as_json: bool, quiet: bool, no_color: bool
 ) -> int:
     """Replay experiments from their recordings, offline, and compare them with their locks."""
     results = [_one(folder, keep, quiet=quiet or as_json, color=not no_color) for folder in folders]

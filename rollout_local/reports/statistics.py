@@ -19,6 +19,10 @@ POWER = 0.8
 TIE = 1e-9
 """Scores this near to each other are equal; what is left of them is floating-point noise."""
 
+CHANCE_AMONG_TIES = 0.25
+"""Chance that all tasks that are no ties point one way, from which an interval has to reach to the other side: up
+to three such tasks. More would widen intervals of nulls beyond their level (measured: 0.978 for 0.95 with four)."""
+
 Interval = tuple[float, float]
 
 
@@ -93,9 +97,11 @@ def interval(differences: Sequence[float], confidence: float = 0.95, resamples: 
     if low == high:
         return _with_opposites((low, high), low, n, confidence)
     found = _bootstrap(sorted(differences), _widened(n, confidence, resamples), resamples)
-    if (low > TIE or high < -TIE) and 2 * 0.5**n >= 1 - confidence:
-        centre = math.fsum(differences) / n
-        return _with_opposites(found, centre, n, confidence)
+    moved = sum(abs(difference) > TIE for difference in differences)
+    one_way = low >= -TIE or high <= TIE
+    too_likely = 1 - confidence if moved == n else CHANCE_AMONG_TIES
+    if one_way and 2 * 0.5**moved >= too_likely:
+        return _with_opposites(found, math.fsum(differences) / n, moved, confidence)
     return found
 
 

@@ -98,7 +98,7 @@ def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
 
 
 def _why_impossible(task: Task, specs: Sequence[VerifierSpec]) -> str:
-    if task.expected_output is not None and not any(_asks_elsewhere(spec) for spec in specs):
+    if task.expected_output is not None and not any(_asks_elsewhere(spec, task) for spec in specs):
         try:
             verdict = grade(specs, task, AgentResult(output=task.expected_output))
         except GradingError as error:
@@ -108,9 +108,12 @@ def _why_impossible(task: Task, specs: Sequence[VerifierSpec]) -> str:
     return _contradiction(task)
 
 
-def _asks_elsewhere(spec: VerifierSpec) -> bool:
-    """Checks that ask a model, or that do not grade what the expected output says."""
-    return any(check.type in {"llm_judge", "task_expectations", "tool_called", "python"} for check in spec.checks)
+def _asks_elsewhere(spec: VerifierSpec, task: Task) -> bool:
+    """Checks that ask a model, or that do not grade the expected output as a whole."""
+    elsewhere = {"llm_judge", "task_expectations", "tool_called", "python"}
+    if not isinstance(task.expected_output, str):
+        elsewhere |= {"equals", "contains", "not_contains", "similarity", "numeric_close", "reward"}
+    return any(check.type in elsewhere for check in spec.checks)
 
 
 def _contradiction(task: Task) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rollout_local.domain.identity import canonical_json
+from rollout_local.errors import StoreError
 from rollout_local.store.schema import Store
 
 KINDS: dict[str, tuple[str, ...]] = {
@@ -47,7 +48,7 @@ def hash_of(kind: str, row: Mapping[str, Any]) -> str:
 
 def link(before: str, kind: str, row_hash: str) -> str:
     """The chain after one more entry."""
-    return hashlib.sha256(f"{before}|{kind}|{row_hash}".encode("ascii")).hexdigest()
+    return hashlib.sha256(f"{before}|{kind}|{row_hash}".encode()).hexdigest()
 
 
 def problems(store: Store, run_id: str) -> Iterator[str]:
@@ -58,10 +59,9 @@ def problems(store: Store, run_id: str) -> Iterator[str]:
             yield f"run {run_id}: journal entries {expected} to {entry['seq'] - 1} are missing"
         if entry["chain"] != link(before, entry["kind"], entry["row_hash"]):
             yield f"run {run_id}: the chain is broken at journal entry {entry['seq']}"
-        row = store.row(f"SELECT * FROM {entry['kind']} WHERE id = ?", (entry["row_id"],))
-        if row is None or hash_of(entry["kind"], row) != entry["row_hash"]:
-            state = "missing" if row is None else "not what was written"
-            yield f"run {run_id}: row {entry['row_id']} of {entry['kind']} is {state} (journal entry {entry['seq']})"
+        state = _state_of_row(store, entry)
+        if state is not None:
+            yield f"run {run_id}: row {entry['row_id']} of {entry['kind']} {state} (journal entry {entry['seq']})"
         expected, before = entry["seq"] + 1, entry["chain"]
     for kind in KINDS:
         row = store.row(
@@ -71,3 +71,17 @@ def problems(store: Store, run_id: str) -> Iterator[str]:
         )
         if row is not None and row["n"]:
             yield f"run {run_id}: {row['n']} rows of {kind} have no journal entry"
+
+
+def _state_of_row(store: Store, entry: Mapping[str, Any]) -> str | None:
+    """What is wrong with the row of an entry, or None."""
+    kind = entry["kind"]
+    if kind not in KINDS:
+        return "is in a table that the journal does not cover"
+    try:
+        row = store.row(f"SELECT * FROM {kind} WHERE id = ?", (entry["row_id"],))
+    except StoreError as error:  # a byte that makes a text no text any more
+        return f"cannot be read: {error}"
+    if row is None:
+        return "is missing"
+    return None if hash_of(kind, row) == entry["row_hash"] else "is not what was written"

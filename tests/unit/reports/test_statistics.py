@@ -149,3 +149,11 @@ def test_noise_of_floating_point_is_a_tie_and_has_no_spread():
     assert (found.ties, found.sd) == (2, 0.0)
     assert standard_deviation([1 / 3] * 3) == 0.0
     assert statistics.TIE > 0.1 + 0.2 - 0.3
+
+
+@pytest.mark.parametrize("wins", [1, 2, 3])
+def test_a_few_wins_among_ties_are_no_evidence_for_a_gate(wins):
+    differences = [0.417, 0.25, 0.083][:wins] + [0.0] * 8
+    found = interval(differences, 0.95)
+    assert found is not None
+    assert found[0] <= 0.0

@@ -1,0 +1,81 @@
+"""The chain over a journal: every entry follows the one before, and every row is what was written."""
+
+from __future__ import annotations
+
+import pytest
+
+from rollout_local.store import chain
+from rollout_local.store.journal import Journal
+from tests.unit.store.conftest import AT, add_candidate, begin, trial
+
+TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+
+
+@pytest.fixture
+def written(store, journal) -> Journal:
+    """Three events, two trials (one superseded), a reflection."""
+    _, content = add_candidate(journal)
+    for n in range(3):
+        journal.add_event(AT, "info", f"event {n}", {"n": n})
+    journal.add_trial(trial(content, None), None)
+    journal.add_trial(trial(content, 0.5), None)
+    journal.add_reflection("sha256:x", 0, {"text": "ü \ud800"}, None, AT)
+    return journal
+
+
+def change(store, sql):
+    with store.write() as db:
+        for (name,) in db.execute(TRIGGERS).fetchall():
+            db.execute(f"DROP TRIGGER {name}")
+        db.execute(sql)
+
+
+def found(store):
+    return list(chain.problems(store, "opt_1"))
+
+
+def test_what_was_written_is_whole_and_superseding_changes_no_hash(store, written):
+    assert found(store) == []
+    assert [row["seq"] for row in store.rows("SELECT seq FROM journal_entries ORDER BY seq")] == [1, 2, 3, 4, 5, 6]
+    assert store.row("SELECT count(*) AS n FROM trials WHERE superseded_by IS NOT NULL")["n"] == 1
+
+
+def test_each_run_has_a_chain_of_its_own_that_goes_on_over_attempts(store, written, add_run):
+    other = begin(store, add_run("opt_2"))
+    other.add_event(AT, "info", "first")
+    begin(store, "opt_1").add_event(AT, "info", "second attempt")
+    heads = store.rows("SELECT run_id, max(seq) AS last FROM journal_entries GROUP BY run_id ORDER BY run_id")
+    assert [(row["run_id"], row["last"]) for row in heads] == [("opt_1", 7), ("opt_2", 1)]
+    assert found(store) == list(chain.problems(store, "opt_2")) == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("DELETE FROM journal_entries WHERE seq = 1", ["journal entries 1 to 1 are missing", "broken at journal entry 2",
+                                                       "1 rows of events have no journal entry"]),
+        ("DELETE FROM events WHERE id = 2", ["row 2 of events is missing (journal entry 2)"]),
+        ("UPDATE trials SET feedback = 'better' WHERE id = 2",
+         ["row 2 of trials is not what was written (journal entry 5)"]),
+        ("UPDATE events SET message = CAST(x'80' AS TEXT) WHERE id = 1", ["row 1 of events cannot be read"]),
+        ("UPDATE journal_entries SET kind = 'runs' WHERE seq = 6",
+         ["broken at journal entry 6", "of runs is in a table that the journal does not cover",
+          "1 rows of reflections have no journal entry"]),
+        ("UPDATE journal_entries SET row_hash = 'ü' WHERE seq = 6",
+         ["broken at journal entry 6", "of reflections is not what was written"]),
+    ],
+)  # fmt: skip
+def test_what_was_changed_afterwards_is_named(store, written, sql, words):
+    change(store, sql)
+    problems = found(store)
+    assert len(problems) == len(words), problems
+    for problem, said in zip(problems, words, strict=True):
+        assert said in problem
+        assert problem.startswith("run opt_1: ")
+
+
+def test_an_entry_is_undone_with_its_row(store, written):
+    with pytest.raises(RuntimeError), store.write() as db:
+        chain.append(db, "opt_1", "events", 99, {"attempt": 1, "at": AT, "level": "", "message": "", "data_json": ""})
+        raise RuntimeError
+    assert found(store) == []
