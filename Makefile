@@ -7,7 +7,7 @@ CONSTRAINTS := experiments/constraints.txt
 DEMO_DB := .rollout/demo.db
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types layers record bench faults airgap clean
+.PHONY: help demo ui test check format lint types layers record bench faults airgap clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -29,10 +29,13 @@ demo: $(VENV)/installed ## replay the shipped experiment offline and show its re
 	@$(BIN)/rollout experiments reproduce experiments/facility-triage --report --keep $(DEMO_DB) --quiet
 	@echo
 	@echo "Browse what the run did:"
-	@echo "  $(BIN)/datasette $(DEMO_DB)"
+	@echo "  make ui"
 	@echo "The same with your own model (needs its key):"
 	@echo "  cd experiments/facility-triage && ../../$(BIN)/rollout optimize run --module target --dataset datasets/facility \\"
 	@echo "    --verifier verifier.json --splits-file splits.json --task-model openai/gpt-4.1-nano --reflection-model openai/gpt-4.1"
+
+ui: $(VENV)/installed ## browse the demo's run (or DB=file)
+	@$(BIN)/rollout ui --db $(or $(DB),$(DEMO_DB))
 
 test: $(VENV)/test-installed ## the whole test suite
 	$(BIN)/python -m pytest -q -n auto -m "not long" --cov --cov-report=term

@@ -23,6 +23,7 @@ NOUNS: dict[str, tuple[str, str]] = {
     "experiments": ("rollout_local.cli.experiments:experiments", "Runs that can be repeated."),
     "import": ("rollout_local.cli.import_:import_", "Read a log of plain GEPA, or a run from a bundle."),
     "db": ("rollout_local.cli.db:db", "Check, back up and mend the database file."),
+    "ui": ("rollout_local.cli.ui:ui", "Pages over the file: live runs, promotion, lineage, and Datasette."),
     "simulate": ("rollout_local.cli.simulate:simulate", "A scripted model provider on loopback."),
     "doctor": ("rollout_local.cli.doctor:doctor", "Check versions, SQLite, keys and air-gap readiness."),
 }

@@ -13,7 +13,7 @@ from rollout_local.runs.clock import now
 from rollout_local.runs.lifecycle import Outcome, execute
 from rollout_local.runs.stop import StopFlag
 from rollout_local.runs.watch import Silent, Watch
-from rollout_local.store import queue, reads
+from rollout_local.store import lifecycle, queue, reads
 from rollout_local.store.schema import Store, open_store
 
 LOOK_EVERY_S = 0.5
@@ -39,6 +39,7 @@ def work(
     while stop.reason is None:
         with open_store(database, create=False) as store:
             queue.reap(store, most_restarts, now())
+            _heed_retries(store)
             row = queue.claim(store, project)
             if row is not None:
                 done.append(run_claimed(store, row, folder, stop, watch))
@@ -47,6 +48,16 @@ def work(
                 break
             stop.wait(LOOK_EVERY_S)
     return done
+
+
+def _heed_retries(store: Store) -> None:
+    """Queue what somebody asked to be tried anew, on a page or elsewhere."""
+    for request in store.rows("SELECT id, run_id FROM run_commands WHERE action = 'retry' AND handled_at IS NULL"):
+        try:
+            note = f"queued: {retry(store, request['run_id'])}"
+        except Refused as refused:
+            note = str(refused)
+        lifecycle.handle_command(store, request["id"], now(), note)
 
 
 def run_claimed(

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rollout_local.domain.identity import canonical_json
+from rollout_local.domain.identity import canonical_json, well_formed
 from rollout_local.errors import StoreError
 from rollout_local.store.schema import Store
 
@@ -41,9 +41,9 @@ def append(db: sqlite3.Connection, run_id: str, kind: str, row_id: int, row: Map
 
 
 def hash_of(kind: str, row: Mapping[str, Any]) -> str:
-    """SHA-256 over the columns of a row that never change."""
-    text = canonical_json({name: row[name] for name in KINDS[kind]})
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    """SHA-256 over the columns of a row that never change, as the database gives them back."""
+    text = canonical_json({name: well_formed(row[name]) for name in KINDS[kind]})
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def link(before: str, kind: str, row_hash: str) -> str:

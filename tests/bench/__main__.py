@@ -11,9 +11,11 @@ from rollout_local.models import keep_libraries_offline
 def main() -> None:
     """Measure and print both tables."""
     keep_libraries_offline()  # before DSPy and litellm are imported
-    from tests.bench import search
+    from tests.bench import durability, search
 
     search.print_rows(search.measure())
+    print()
+    durability.main()
     if importlib.util.find_spec("tests.bench.recordings") is not None:
         from tests.bench import recordings
 

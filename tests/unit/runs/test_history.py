@@ -16,7 +16,9 @@ def test_what_is_new_at_the_journals_end_or_after_it_may_be_asked() -> None:
 
 
 def test_what_is_new_before_it_is_a_divergence_and_says_where() -> None:
-    with pytest.raises(Paused, match=r"history diverged at step 3: task 'a' \(train\) was not asked there before") as it:
+    with pytest.raises(
+        Paused, match=r"history diverged at step 3: task 'a' \(train\) was not asked there before"
+    ) as it:
         History(5).require_new(3, "task 'a' (train)")
     assert it.value.reason == "error"
     assert "goes on to step 5" in str(it.value)

@@ -52,8 +52,9 @@ def test_each_run_has_a_chain_of_its_own_that_goes_on_over_attempts(store, writt
 @pytest.mark.parametrize(
     ("sql", "words"),
     [
-        ("DELETE FROM journal_entries WHERE seq = 1", ["journal entries 1 to 1 are missing", "broken at journal entry 2",
-                                                       "1 rows of events have no journal entry"]),
+        ("DELETE FROM journal_entries WHERE seq = 1",
+         ["journal entries 1 to 1 are missing", "broken at journal entry 2",
+          "1 rows of events have no journal entry"]),
         ("DELETE FROM events WHERE id = 2", ["row 2 of events is missing (journal entry 2)"]),
         ("UPDATE trials SET feedback = 'better' WHERE id = 2",
          ["row 2 of trials is not what was written (journal entry 5)"]),
@@ -75,7 +76,13 @@ def test_what_was_changed_afterwards_is_named(store, written, sql, words):
 
 
 def test_an_entry_is_undone_with_its_row(store, written):
-    with pytest.raises(RuntimeError), store.write() as db:
-        chain.append(db, "opt_1", "events", 99, {"attempt": 1, "at": AT, "level": "", "message": "", "data_json": ""})
-        raise RuntimeError
+    row = {"attempt": 1, "at": AT, "level": "", "message": "", "data_json": ""}
+
+    def fail() -> None:
+        with store.write() as db:
+            chain.append(db, "opt_1", "events", 99, row)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert found(store) == []

@@ -1,0 +1,143 @@
+"""Means with what belongs beside them: n and the standard error; how far a run is, and when it may be done."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Generic, TypeVar
+
+from rollout_local.domain.run import Phase, RunStatus
+from rollout_local.store import reads
+from rollout_local.ui import queries
+from rollout_local.ui.heartbeat import duration, seconds
+from rollout_local.ui.queries import Row
+from rollout_local.ui.visit import RunVisit
+
+Value = TypeVar("Value")
+
+
+class Kept(Generic[Value]):
+    """The newest results of a costly pure function, by what it was given."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: OrderedDict[Hashable, Value] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """The value for `key`, made if it is not here."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+        made = make()
+        with self._lock:
+            self._values[key] = made
+            while len(self._values) > self._most:
+                self._values.popitem(last=False)
+        return made
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean of scores in [0, 1], over `n` trials; `error` is the standard error over tasks, if it can be told."""
+
+    mean: float | None
+    n: int
+    error: float | None
+
+
+_errors: Kept[float | None] = Kept(20_000)
+
+
+def mean_of(run: RunVisit, candidate: Mapping[str, Any] | None, split: str) -> Mean:
+    """A candidate's mean on a split. What was summed decides the error, so it is computed once per change."""
+    if candidate is None or candidate[f"{split}_mean"] is None:
+        return Mean(None, 0, None)
+    mean, n = candidate[f"{split}_mean"], candidate[f"{split}_n"]
+    key = (str(run.store.path), candidate["id"], split, n, mean)
+    return Mean(mean, n, _errors.get(key, lambda: _standard_error(*queries.moments(run.store, candidate["id"], split))))
+
+
+def _standard_error(n: int, one: float, two: float) -> float | None:
+    if n < 2:
+        return None
+    return math.sqrt(max(0.0, two - one * one / n) / (n - 1) / n)
+
+
+_frontiers: Kept[dict[int, int]] = Kept(200)
+
+
+def frontier(run: RunVisit) -> dict[int, int]:
+    """On how many validation tasks each candidate (by number) is best; computed once per change of the run."""
+    key = (str(run.store.path), run.id, run.attempt, run.row["rev"], run.row["last_event_at"])
+    return _frontiers.get(key, lambda: queries.frontier(run.store, run.id, run.attempt))
+
+
+def means(run: RunVisit, candidate: Mapping[str, Any] | None) -> dict[str, Mean]:
+    """A candidate's means on all splits."""
+    return {split: mean_of(run, candidate, split) for split in ("train", "val", "holdout")}
+
+
+def lift(before: Mean, after: Mean) -> float | None:
+    """After less before, where both are known."""
+    return None if before.mean is None or after.mean is None else after.mean - before.mean
+
+
+@dataclass(frozen=True)
+class Step:
+    """A phase of a run. `state` is done, now or ahead; `spent` of about `total` executions."""
+
+    phase: str
+    name: str
+    state: str
+    spent: int
+    total: int | None
+
+
+_NAMES = {
+    Phase.BASELINE: "Baseline",
+    Phase.SEARCH: "Search",
+    Phase.BEST: "Best on holdout",
+    Phase.FINALIZE: "Report",
+}
+
+
+def steps(run: RunVisit) -> list[Step]:
+    """The four phases, with executions asked in each."""
+    calls = reads.phase_calls(run.store, run.id, run.attempt)
+    sizes = _sizes(run)
+    totals = {
+        Phase.BASELINE: sum(sizes.values()) or None, Phase.SEARCH: run.row["metric_call_budget"],
+        Phase.BEST: sizes.get("holdout"), Phase.FINALIZE: None,
+    }  # fmt: skip
+    order = list(Phase)
+    reached = order.index(Phase(run.row["phase"])) if run.row["phase"] in order else -1
+    if not run.is_newest or run.row["status"] == RunStatus.COMPLETED:
+        reached = len(order)
+    return [
+        Step(phase, _NAMES[phase], _state(place, reached), calls.get(phase, {}).get("asked", 0), totals[phase])
+        for place, phase in enumerate(order)
+    ]
+
+
+def _state(place: int, reached: int) -> str:
+    return "done" if place < reached else "now" if place == reached else "ahead"
+
+
+def _sizes(run: RunVisit) -> dict[str, int]:
+    return {name: len(run.split.get(name, ())) for name in ("train", "val", "holdout")}
+
+
+def time_left(run: Row, holdout: int, recent: list[str]) -> str:
+    """About how long a running search still takes, by the pace of its newest trials; empty where it cannot be told."""
+    if run["status"] != RunStatus.RUNNING or run["phase"] != Phase.SEARCH or len(recent) < 5:
+        return ""
+    took = seconds(recent[0]) - seconds(recent[-1])
+    if took <= 0:
+        return ""
+    left = holdout + max(0, run["metric_call_budget"] - run["metric_calls"])
+    return f"about {duration(left * took / (len(recent) - 1))} left"

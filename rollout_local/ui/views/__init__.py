@@ -1,0 +1,1 @@
+"""One module per page: a function from a visit to a template and what it shows."""

@@ -1,0 +1,308 @@
+"""Every page answers, says what it is about, and leads to the others."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rollout_local.domain.run import RunStatus
+from rollout_local.store.schema import open_store
+from rollout_local.ui.links import Links
+from tests.unit.ui.conftest import Markup, Site, change, pages_of, rows, run_of
+
+PAGES = (
+    "jobs", "new", "compare", "run", "candidates", "candidate", "lineage", "pareto", "reflections", "promotion",
+    "events", "trial", "trace", "task",
+)  # fmt: skip
+FAILED = (
+    "INSERT INTO proposals (run_id, attempt, iteration, parent_candidate_id, component, accepted, reason,"
+    " feedback_json, created_at) VALUES (?, 1, ?, 1, 'instructions', 0, ?, '[]', '2026')"
+)
+Open = Callable[..., Site]
+
+
+def address(path: Path, page: str) -> str:
+    found = pages_of(path)
+    return next(found[name] for name in found if name.split(" ")[0] == page)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_is_whole_html_with_one_heading_and_landmarks(finished: Path, site: Open, page: str) -> None:
+    answer = site(finished).get(address(finished, page))
+    assert answer.status_code == 200, answer.text[:2000]
+    found = Markup(answer.text)
+    assert found.unclosed == []
+    assert len(found.all("h1")) == 1
+    assert len(found.all("main")) == 1
+    assert found.all("html")[0]["lang"] == "en"
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_of_ours_leads_to_a_page(finished: Path, site: Open, page: str) -> None:
+    opened = site(finished)
+    found = Markup(opened.text(address(finished, page)))
+    targets = {str(a["href"]).partition("#")[0] for a in found.all("a") if "/-/rollout/" in str(a["href"])}
+    for target in sorted(targets)[:12]:
+        assert opened.get(target).status_code == 200, target
+
+
+def test_the_run_page_stands_without_script(finished: Path, site: Open) -> None:
+    said = Markup(site(finished).text(address(finished, "run"))).text
+    assert "completed" in said
+    assert re.search(r"of \d+ trials", said)
+    assert "candidate 0" in said
+    assert "n 5" in said, "beside a mean stands its n"
+
+
+def test_best_is_what_the_run_says_is_best(copy: Path, site: Open) -> None:
+    other = rows(copy, "SELECT id, number FROM candidates WHERE val_n > 0 ORDER BY val_mean LIMIT 1")[0]
+    change(copy, ("UPDATE runs SET best_candidate_id = ?", (other["id"],)))
+    assert f"candidate {other['number']} best" in Markup(site(copy).text(address(copy, "run"))).text
+
+
+def test_the_promotion_page_says_why_where_and_whether_it_is_luck(finished: Path, site: Open) -> None:
+    said = Markup(site(finished).text(address(finished, "promotion"))).text
+    report = json.loads(rows(finished, "SELECT report_json FROM reports")[0][0])
+    assert report["verdict"]["sentence"] in said
+    assert report["verdict"]["luck_sentence"] in said
+    assert f"Better on {len(report['improved'])} task" in said
+    for case in report["improved"]:
+        assert case["task"] in said
+
+
+def test_each_line_of_a_text_leads_to_the_candidate_that_brought_it(finished: Path, site: Open) -> None:
+    found = Markup(site(finished).text(address(finished, "candidate")))
+    anchors = {element.get("id") for _, element in found.elements}
+    origins = [a for a in found.all("a") if "origin" in str(a.get("class"))]
+    assert origins
+    assert all(str(a["href"]).removeprefix("#") in anchors for a in origins)
+
+
+@pytest.mark.parametrize("against", ["parent", "baseline", "best", "0", "999999", "x"])
+def test_a_candidate_is_compared_with_whom_one_asks(finished: Path, site: Open, against: str) -> None:
+    assert site(finished).get(f"{address(finished, 'candidate')}?against={against}").status_code == 200
+
+
+def test_a_candidate_shows_what_changed_word_by_word(finished: Path, site: Open) -> None:
+    found = Markup(site(finished).text(f"{address(finished, 'candidate')}?against=baseline"))
+    assert found.all("ins")
+
+
+@pytest.mark.parametrize("show", ["all", "accepted", "rejected", "failed", "open", "nonsense"])
+def test_reflections_can_be_narrowed(finished: Path, site: Open, show: str) -> None:
+    assert "Reflections" in site(finished).text(f"{address(finished, 'reflections')}?show={show}")
+
+
+def test_a_reflection_that_gave_no_text_is_shown_with_its_reason(copy: Path, site: Open) -> None:
+    run = run_of(copy)
+    change(copy, (FAILED, (run, 99, "it said only Sorry")))
+    said = Markup(site(copy).text(Links("/").run(copy.stem, run, "reflections", show="failed"))).text
+    assert "No usable text" in said
+    assert "It said only sorry" in said or "it said only Sorry" in said
+
+
+def test_a_long_history_of_reflections_has_pages(copy: Path, site: Open) -> None:
+    run = run_of(copy)
+    change(copy, *[(FAILED, (run, 100 + n, "no")) for n in range(45)])
+    opened, base = site(copy), Links("/").run(copy.stem, run, "reflections", show="failed")
+    assert 'rel="next"' in opened.text(base)
+    last = opened.text(f"{base}&page=3")
+    assert 'rel="prev"' in last
+    assert 'rel="next"' not in last
+
+
+@pytest.mark.parametrize("status", list(RunStatus))
+def test_every_status_has_its_page_and_what_to_type(copy: Path, site: Open, status: RunStatus) -> None:
+    change(copy, ("UPDATE runs SET status = ?, message = 'the provider said no'", (status,)))
+    opened = site(copy)
+    said = Markup(opened.text(address(copy, "run"))).text
+    assert status in said
+    assert f"rollout optimize {'run' if status in ('created', 'paused') else ''}" in said
+    assert status in Markup(opened.text(Links("/").jobs(status=status))).text
+    assert opened.get(address(copy, "promotion")).status_code == 200
+
+
+def test_a_created_run_says_how_to_start_it(copy: Path, site: Open) -> None:
+    change(copy, "DELETE FROM reports", "DELETE FROM trials", "DELETE FROM candidate_tasks", "DELETE FROM candidates",
+           "DELETE FROM proposals", "DELETE FROM metrics", "DELETE FROM events", "DELETE FROM candidate_parents",
+           "DELETE FROM phase_calls",
+           "UPDATE runs SET status = 'created', attempt = 0, phase = NULL, started_at = NULL, best_candidate_id = NULL,"
+           " baseline_candidate_id = NULL, metric_calls = 0, trial_count = 0, stop_reason = NULL")  # fmt: skip
+    opened, run = site(copy), run_of(copy)
+    assert f"rollout optimize run {run}" in opened.text(address(copy, "run"))
+    for page in ("candidates", "lineage", "pareto", "reflections", "events"):
+        assert 'class="none"' in opened.text(address(copy, page)), page
+    assert "No report yet" in opened.text(address(copy, "promotion"))
+    both = Links("/").compare(f"{copy.stem}/{run}", f"{copy.stem}/{run}")
+    assert opened.get(both).status_code == 200
+
+
+def test_an_empty_file_says_what_to_type(empty: Path, site: Open) -> None:
+    said = site(empty).text("/-/rollout/")
+    assert "No runs yet" in said
+    assert "rollout init" in said
+    assert "There is no run yet" in site(empty).text("/-/rollout/compare")
+
+
+def test_filters_that_fit_nothing_say_so(finished: Path, site: Open) -> None:
+    opened = site(finished)
+    assert "No run is like that" in opened.text("/-/rollout/?status=failed")
+    assert "No run is like that" in opened.text("/-/rollout/?target=nobody")
+    assert "No run is like that" not in opened.text("/-/rollout/?status=made-up")
+
+
+def test_many_jobs_have_pages(copy: Path, site: Open) -> None:
+    columns = [row["name"] for row in rows(copy, "PRAGMA table_info(runs)") if row["name"] not in ("id", "created_at")]
+    named = ", ".join(columns)
+    change(copy, *[
+        (f"INSERT INTO runs (id, created_at, {named}) SELECT ?, ?, {named} FROM runs LIMIT 1",
+         (f"opt_copy{n:04}", f"2026-01-01T00:{n:02}:00.000Z"))
+        for n in range(60)
+    ])  # fmt: skip
+    opened = site(copy)
+    first, second = opened.text("/-/rollout/"), opened.text("/-/rollout/?page=2")
+    assert first.count("data-open") == 50
+    assert second.count("data-open") == 11
+    assert 'rel="next"' in first
+    assert 'rel="prev"' in second
+
+
+def test_several_files_are_listed_together(finished: Path, tmp_path: Path, site: Open) -> None:
+    one = Path(shutil.copy(finished, tmp_path / "one.db"))
+    two = Path(shutil.copy(finished, tmp_path / "two.two.db"))
+    change(two, "UPDATE runs SET name = 'the other'")
+    opened = site(one, two)
+    said = opened.text("/-/rollout/")
+    assert "two.two" in said
+    for path in (one, two):
+        assert opened.get(Links("/").run(path.stem, run_of(path))).status_code == 200
+    both = Links("/").compare(f"one/{run_of(one)}", f"two.two/{run_of(two)}")
+    said = Markup(opened.text(both)).text
+    assert "Nothing: they were set up the same" in said
+    assert "The same text" in said
+
+
+def test_compare_shows_only_what_differs(copy: Path, tmp_path: Path, site: Open) -> None:
+    other = Path(shutil.copy(copy, tmp_path / "other.db"))
+    change(other, "UPDATE runs SET metric_call_budget = 999, config_json = json_set(config_json, '$.seed', 7)")
+    said = Markup(site(copy, other).text(Links("/").compare(f"rollout/{run_of(copy)}", f"other/{run_of(other)}"))).text
+    assert "budget" in said
+    assert "seed" in said
+    assert "concurrency" not in said
+
+
+def test_an_earlier_attempt_is_kept_as_evidence(copy: Path, site: Open) -> None:
+    change(copy, "UPDATE runs SET attempt = 2, best_candidate_id = NULL, baseline_candidate_id = NULL")
+    opened, run = site(copy), run_of(copy)
+    assert "Earlier attempts" in opened.text(Links("/").run(copy.stem, run))
+    old = opened.text(Links("/").run(copy.stem, run, attempt=1))
+    assert "kept as evidence" in old
+    assert "attempt=1" in old
+    for page in ("candidates", "lineage", "pareto", "reflections", "promotion"):
+        said = opened.text(Links("/").run(copy.stem, run, page, attempt=1))
+        assert 'class="none">No' not in said, page
+
+
+def test_what_is_not_there_is_said_and_leads_on(finished: Path, site: Open) -> None:
+    opened, run = site(finished), run_of(finished)
+    links = Links("/")
+    for path in (
+        links.run("rollout", "opt_nobody"), links.run("elsewhere", run), links.candidate("rollout", run, 999),
+        links.trial("rollout", 999_999), links.trace("rollout", "trc_nobody"), links.data("rollout", "opt_nobody"),
+        links.run("rollout", run, "task", name="nobody"), links.compare("elsewhere/x", "y"),
+        links.compare("rollout/opt_nobody"),
+    ):  # fmt: skip
+        answer = opened.get(path)
+        assert answer.status_code == 404, path
+        assert "All jobs" in answer.text
+
+
+def test_events_can_be_narrowed_and_paged(copy: Path, site: Open) -> None:
+    run = run_of(copy)
+    change(copy, *[
+        ("INSERT INTO events (run_id, attempt, at, level, message) VALUES (?, 1, '2026-01-01T00:00:00.000Z', ?, ?)",
+         (run, "warning" if n % 2 else "error", f"line {n}")) for n in range(250)
+    ])  # fmt: skip
+    opened, base = site(copy), Links("/").run(copy.stem, run, "events")
+    first = opened.text(base)
+    assert "line 249" in first
+    assert "line 3<" not in first
+    older = re.search(r'href="([^"]*before=\d+)"', first)
+    assert older
+    assert "line 3<" in opened.text(older[1].replace("&amp;", "&"))
+    assert "line 248" not in opened.text(f"{base}?level=warning")
+    assert "No line of this level" in opened.text(f"{base}?level=debug")
+
+
+def test_a_trial_that_failed_is_shown_as_an_error(copy: Path, site: Open) -> None:
+    trial = rows(copy, "SELECT id FROM trials LIMIT 1")[0]["id"]
+    sql = (
+        "UPDATE trials SET score = NULL, outcome = 'provider_error', error = '429 slow down', output = NULL,"
+        " feedback = '', checks_json = NULL, trace_id = NULL WHERE id = ?"
+    )
+    change(copy, (sql, (trial,)))
+    opened = site(copy)
+    said = Markup(opened.text(Links("/").trial(copy.stem, trial))).text
+    assert "provider error" in said
+    assert "429 slow down" in said
+    assert "It gave no output" in said
+    assert "No call was recorded" in said
+    feed = Markup(opened.text(f"{address(copy, 'run')}?show=errors")).text
+    assert "429 slow down" in feed
+
+
+def test_the_waterfall_shows_steps_under_their_parents_and_errors_as_errors(copy: Path, site: Open) -> None:
+    span = rows(copy, "SELECT * FROM span_records LIMIT 1")[0]
+    child = {**dict(span), "id": "spn_child", "parent_id": span["id"], "error": "timed out", "name": "inner step"}
+    change(copy, (
+        f"INSERT INTO span_records ({', '.join(child)}) VALUES ({', '.join('?' * len(child))})", tuple(child.values()),
+    ))  # fmt: skip
+    said = site(copy).text(Links("/").trace(copy.stem, span["trace_id"]))
+    assert "depth-1" in said
+    assert "inner step" in said
+    assert "timed out" in said
+
+
+def test_a_reflection_has_a_trace_of_its_own(finished: Path, site: Open) -> None:
+    trace = rows(finished, "SELECT trace_id FROM reflections LIMIT 1")[0]["trace_id"]
+    assert "What was called" in site(finished).text(Links("/").trace("rollout", trace))
+
+
+def test_everything_stands_under_a_base_url(finished: Path, site: Open) -> None:
+    opened, links = site(finished, base_url="user/me/proxy"), Links("/user/me/proxy/")
+    said = opened.text(links.run("rollout", run_of(finished)))
+    found = Markup(said)
+    targets = [a["href"] for a in found.all("a")] + [link["href"] for link in found.all("link")]
+    assert all(str(target).startswith(("/user/me/proxy/", "#")) for target in targets)
+    assert opened.get(str(found.all("script")[0]["src"])).status_code == 200
+
+
+def test_an_unwritable_folder_is_read_as_it_stands(copy: Path, site: Open) -> None:
+    said = site(copy, writable=lambda _folder: False).text("/-/rollout/")
+    assert "its folder cannot be written" in said
+
+
+def test_a_replaced_file_is_opened_anew(copy: Path, tmp_path: Path, site: Open) -> None:
+    opened = site(copy)
+    opened.text("/-/rollout/")
+    fresh = tmp_path / "fresh.db"
+    with open_store(fresh):
+        pass
+    fresh.replace(copy)
+    for leftover in ("-wal", "-shm"):
+        copy.with_name(copy.name + leftover).unlink(missing_ok=True)
+    assert "No runs yet" in opened.text("/-/rollout/")
+
+
+def test_a_damaged_file_is_said_to_be_unreadable(copy: Path, site: Open) -> None:
+    views = [row["name"] for row in rows(copy, "SELECT name FROM sqlite_master WHERE type = 'view'")]
+    change(copy, *(f"DROP VIEW {name}" for name in views), "ALTER TABLE runs RENAME TO was_runs")
+    answer = site(copy).get("/-/rollout/")
+    assert answer.status_code == 503
+    assert "could not be read" in answer.text
