@@ -48,7 +48,7 @@ def build(
         [str(path) for path in paths if path not in fixed], immutables=[str(path) for path in fixed],
         settings={**SETTINGS, "base_url": _slashed(base_url)},
     )  # fmt: skip
-    options = Options(launched=True, trusted_hosts=tuple(host.lower() for host in trusted_hosts), folder=Path.cwd())
+    options = Options(launched=True, trusted_hosts=tuple(host.lower() for host in trusted_hosts))
     notes = [f"{path} is shown as it is now: its folder cannot be written, so changes are not seen." for path in fixed]
     return datasette, attach(datasette, options), notes
 

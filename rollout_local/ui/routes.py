@@ -103,8 +103,7 @@ def _visited(
     with state.readers.visit() as open_:
         visit = Visit(
             links, state.sources, open_, time.time(), **asked,
-            actor=reader.actor, may_act=reader.may_act, token=reader.token, launched=state.options.launched,
-            folder=state.options.folder,
+            actor=reader.actor, may_act=reader.may_act, token=reader.token
         )  # fmt: skip
         try:
             answer = view(visit)

@@ -7,7 +7,7 @@ ours nothing is kept and every hook stays silent.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ class Options:
 
     launched: bool = False
     trusted_hosts: tuple[str, ...] = ()
-    folder: Path = field(default_factory=Path.cwd)
 
 
 class State:

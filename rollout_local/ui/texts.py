@@ -49,11 +49,6 @@ class Difference:
     lines: Sequence[Line] = field(default_factory=tuple)
     note: str = ""
 
-    @property
-    def is_empty(self) -> bool:
-        """Nothing changed."""
-        return not self.lines and not self.note
-
 
 _differences: Kept[list[Difference]] = Kept(500)
 _histories: Kept[list[History] | None] = Kept(500)

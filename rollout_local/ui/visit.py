@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from rollout_local.store.schema import Store
@@ -64,8 +63,6 @@ class Visit:
     actor: str | None = None
     may_act: bool = False
     token: str = ""
-    launched: bool = False
-    folder: Path = field(default_factory=Path)
 
     def first(self, name: str, default: str = "") -> str:
         """The first value of an argument of the address."""

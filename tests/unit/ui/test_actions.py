@@ -11,9 +11,11 @@ import pytest
 from rollout_local.domain.run import MOVES, RunStatus
 from rollout_local.errors import InputError, Refused
 from rollout_local.store.schema import Store, open_store
+from rollout_local.ui import pages
 from rollout_local.ui.commands import AT_ONCE, OFFERED, ask
 from rollout_local.ui.links import Links
 from rollout_local.ui.views import new
+from rollout_local.ui.visit import Visit
 from tests.unit.ui.conftest import Markup, Site, change, rows, run_of
 
 Open = Callable[..., Site]
@@ -146,3 +148,19 @@ def test_a_job_cannot_be_created_where_the_package_cannot(copy: Path, site: Open
     token = opened.token(Links("/").run(copy.stem, run_of(copy)))
     answer = opened.ask("POST", "/-/rollout/new", data={**FORM, **token, "db": copy.stem})
     assert "rollout optimize submit" in answer.text
+
+
+def test_the_form_is_whole_html_and_carries_the_token(copy: Path, empty: Path) -> None:
+    from rollout_local.ui.queries import parts_of_jobs
+
+    choices = []
+    for path in (copy, empty):
+        with open_store(path) as store:
+            choices.append({"db": path.stem, **parts_of_jobs(store)})
+    visit = Visit(Links("/"), {}, lambda _source: None, 0.0, may_act=True, token="t0ken")  # type: ignore[arg-type, return-value]
+    context = {"title": "New job", "choices": choices, "offered": True, "visit": visit, "links": visit.links}
+    found = Markup(pages.render("new.html", {"run": None, "tab": "", "version": pages.version, **context}).decode())
+    assert found.unclosed == []
+    assert {"name": "csrftoken", "value": "t0ken", "type": "hidden"} in found.all("input")
+    assert {"target_row_id", "dataset_id", "verifier_id"} <= {str(of["name"]) for of in found.all("select")}
+    assert "has no target yet" in found.text

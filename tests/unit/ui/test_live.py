@@ -226,3 +226,10 @@ def test_a_file_without_leases_is_read_all_the_same(copy: Path, site: Open) -> N
 )
 def test_durations_are_said_as_people_say_them(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+def test_a_time_that_is_none_breaks_nothing(copy: Path, site: Open) -> None:
+    change(
+        copy, "UPDATE runs SET status = 'running', heartbeat_at = 'yesterday', created_at = 'x', last_event_at = NULL"
+    )
+    assert site(copy).get("/-/rollout/").status_code == 200

@@ -69,7 +69,6 @@ def test_long_texts_do_not_hold_up_a_page(before: str, after: str) -> None:
 def test_texts_that_are_too_long_say_so() -> None:
     (found,) = differences({"a": "x\n" * 2_000}, {"a": "y\n" * 2_000})
     assert "Too long" in found.note
-    assert not found.is_empty
 
 
 def test_lines_are_traced_to_the_candidate_that_brought_them() -> None:
