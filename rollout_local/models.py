@@ -118,11 +118,12 @@ def price(
     """What a call costs in USD, or None where the price is not known (it is never guessed).
 
     `prices` (USD per million input and output tokens) goes before litellm's local table. Provider prefixes
-    are tried as given and without them.
+    are tried as given and without them, the call's as well as those of `prices`.
     """
+    told = {name: pair for key, pair in (prices or {}).items() for name in _names(key)} | dict(prices or {})
     for name in _names(model):
-        if prices and name in prices:
-            per_in, per_out = prices[name]
+        if name in told:
+            per_in, per_out = told[name]
             return (tokens_in * per_in + tokens_out * per_out) / 1e6
     for name in _names(model):
         entry = _price_table().get(name)

@@ -98,6 +98,10 @@ class TrialKey(Value):
         return f"trial/{self.candidate[7:23]}/{self.split}/{self.task}/{self.occurrence}"
 
 
+LARGEST = 2**63 - 1
+"""What an INTEGER column of SQLite holds."""
+
+
 class RunConfig(Value):
     """Every flag of `optimize create`, as stored with the run. Unset means the documented default."""
 
@@ -122,8 +126,8 @@ class RunConfig(Value):
     reflection_params: dict[str, Any] = Field(default_factory=lambda: dict(DEFAULT_REFLECTION_PARAMS))
     task_params: dict[str, Any] = Field(default_factory=dict)
     auto: Literal["light", "medium", "heavy"] | None = None
-    max_metric_calls: int | None = Field(default=None, ge=1)
-    max_full_evals: int | None = Field(default=None, ge=1)
+    max_metric_calls: int | None = Field(default=None, ge=1, le=LARGEST)
+    max_full_evals: int | None = Field(default=None, ge=1, le=1_000_000)
     max_cost: float | None = Field(default=None, gt=0)
     prices: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """USD per million input and output tokens, by model."""
@@ -133,7 +137,7 @@ class RunConfig(Value):
     min_holdout_improvement: float | None = Field(default=None, ge=0, le=1)
     confidence: float | None = Field(default=None, gt=0, lt=1)
     concurrency: int = Field(default=4, ge=1)
-    seed: int = 0
+    seed: int = Field(default=0, ge=-LARGEST, le=LARGEST)
     optimizer: str = "gepa"
     arguments: dict[str, Any] = Field(default_factory=dict)
     objective: str | None = None

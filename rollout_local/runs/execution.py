@@ -24,7 +24,7 @@ class Execution:
     """What one run of the target gave. `overrun`: the time limit passed; `in_flight`: with a model call under way."""
 
     result: AgentResult | None
-    error: Exception | None
+    error: BaseException | None
     exchanges: Sequence[Exchange]
     spans: Sequence[Span]
     started: float
@@ -82,14 +82,14 @@ class Executor:
             in_flight=busy,
         )
 
-    def _call(self, task: Task, candidate: Candidate) -> tuple[AgentResult | None, Exception | None]:
+    def _call(self, task: Task, candidate: Candidate) -> tuple[AgentResult | None, BaseException | None]:
         try:
             return self.target.run(task, candidate), None
-        except Exception as error:  # noqa: BLE001 - whatever user code raises is a result of the trial
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever user code raises is a result of the trial
             return None, error
 
-    def _bounded(self, task: Task, candidate: Candidate) -> tuple[AgentResult | None, Exception | None] | None:
-        outcome: list[tuple[AgentResult | None, Exception | None]] = []
+    def _bounded(self, task: Task, candidate: Candidate) -> tuple[AgentResult | None, BaseException | None] | None:
+        outcome: list[tuple[AgentResult | None, BaseException | None]] = []
         stopped: list[BaseException] = []
         context = contextvars.copy_context()
 

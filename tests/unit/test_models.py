@@ -86,7 +86,8 @@ def test_the_users_table_goes_before_every_other():
     assert price("gpt-4.1-mini", 100_000, 50_000, table) == pytest.approx(2.0)
     assert price("openrouter/openai/gpt-4.1-mini", 100_000, 50_000, table) == pytest.approx(2.0)
     assert price("openrouter/openai/local", 1_000_000, 1_000_000, table) == pytest.approx(3.0)
-    assert price("local", 1, 1, table) is None
+    assert price("local", 1_000_000, 1_000_000, table) == pytest.approx(3.0)
+    assert price("locally", 1, 1, table) is None
 
 
 def test_the_nearest_name_of_the_users_table_is_taken():
@@ -222,3 +223,9 @@ def listener():
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.mark.parametrize("told", ["sim-student", "openai/sim-student"])
+@pytest.mark.parametrize("called", ["sim-student", "openai/sim-student"])
+def test_a_price_holds_with_and_without_its_provider(told, called):
+    assert price(called, 1_000_000, 500_000, {told: (1.0, 2.0)}) == pytest.approx(2.0)

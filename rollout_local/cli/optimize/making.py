@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +99,7 @@ def run_(
     with database(db_path, create=run is None) as store:
         reference = _new_or_rebuilt(store, prepared, fields, accepted) if run is None else run
         changes = _operational(fields, run) if run is not None else _rebuilt_changes(prepared, fields)
-        with shown(quiet=quiet, color=not no_color) as watch, interruptible(stop):
+        with shown(quiet=quiet, color=not no_color) as watch, interruptible(stop), redirect_stdout(sys.stderr):
             outcome = execute(
                 store, reference, folder=Path.cwd(), watch=watch, changes=changes, fresh=fresh, accepted=accepted,
                 stop=stop,
