@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         get_optimization_target,
         list_optimization_targets,
         optimize,
+        optimize_program,
     )
 
 PUBLIC = {
@@ -38,6 +39,7 @@ PUBLIC = {
     "get_optimization_target": "rollout_local.targets.registry",
     "list_optimization_targets": "rollout_local.targets.registry",
     "optimize": "rollout_local.targets.registry",
+    "optimize_program": "rollout_local.targets.registry",
     "recording": "rollout_local.recordings.public",
     "run": "rollout_local.runs.api",
 }
@@ -54,6 +56,7 @@ __all__ = [
     "get_optimization_target",
     "list_optimization_targets",
     "optimize",
+    "optimize_program",
     "recording",
     "run",
 ]

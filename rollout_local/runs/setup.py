@@ -31,7 +31,14 @@ from rollout_local.store.lifecycle import insert_run
 from rollout_local.store.schema import Store
 from rollout_local.targets.agent_files import of_row
 from rollout_local.targets.capability import CapabilityTarget
-from rollout_local.targets.registry import get_optimization_target, list_optimization_targets, load_modules
+from rollout_local.targets.program import ProgramTarget
+from rollout_local.targets.program_examples import dataset_of
+from rollout_local.targets.registry import (
+    get_optimization_target,
+    list_optimization_targets,
+    load_modules,
+    program_named,
+)
 from rollout_local.verifiers.grade import read_spec, validate
 from rollout_local.verifiers.rewards import as_spec, require_dataset
 
@@ -78,9 +85,10 @@ def prepare(config: RunConfig, folder: Path, store: Store | None) -> Setup:
         raise InputError(msg)
     config = _pinned(config, store)
     target = find_target(config, folder, store)
-    dataset = _dataset(config.dataset, "--dataset", folder, store)
+    dataset, splits = _main_dataset(config, target, folder, store)
     val_dataset = _dataset(config.val_dataset, "--val-dataset", folder, store) if config.val_dataset else None
-    splits = read_splits(folder / config.splits_file) if config.splits_file else _own_splits(config, folder)
+    if config.splits_file:
+        splits = read_splits(folder / config.splits_file)
     split = make_split(dataset, config.seed, splits, val_dataset=val_dataset)
     if config.max_tasks is not None:
         split = limit(split, config.max_tasks)
@@ -154,7 +162,7 @@ def find_target(config: RunConfig, folder: Path, store: Store | None = None) -> 
         raise InputError(msg)
     load_modules(config.modules, folder)
     if config.target is not None:
-        return get_optimization_target(config.target)
+        return _named_target(config)
     targets = list_optimization_targets()
     if len(targets) == 1:
         return targets[0]
@@ -164,6 +172,15 @@ def find_target(config: RunConfig, folder: Path, store: Store | None = None) -> 
         "name one with --target" if targets else "decorate a function with @rollout.optimize(id=…, baseline=…)"
     )
     raise InputError(msg)
+
+
+def _named_target(config: RunConfig) -> Target:
+    assert config.target is not None
+    if config.target not in [target.id for target in list_optimization_targets()]:
+        program = program_named(config.target, config.modules)
+        if program is not None:
+            return program
+    return get_optimization_target(config.target)
 
 
 def reflection_key_problem(config: RunConfig) -> str | None:
@@ -219,7 +236,12 @@ def _database(store: Store | None) -> Store:
 def _specs(
     config: RunConfig, target: Target, tasks: Sequence[Task], folder: Path, store: Store | None
 ) -> list[VerifierSpec]:
-    """The verifiers that are named, and the reward as one more."""
+    """The verifiers that are named, and the reward as one more; a program with a metric of its own needs none."""
+    if isinstance(target, ProgramTarget) and target.metric is not None:
+        if config.verifiers or config.reward is not None:
+            msg = f"target {target.id!r} has a metric of its own; leave out --verifier and --reward"
+            raise InputError(msg)
+        return []
     if config.reward is None:
         return [find_spec(reference, folder, store) for reference in _required(config.verifiers, "--verifier")]
     require_dataset(
@@ -227,6 +249,15 @@ def _specs(
     )
     named = [find_spec(reference, folder, store) for reference in config.verifiers]
     return [*named, as_spec(config.reward, config.reward_params)]
+
+
+def _main_dataset(
+    config: RunConfig, target: Target, folder: Path, store: Store | None
+) -> tuple[Dataset, dict[str, list[str]] | None]:
+    """The dataset that is named, or the examples that a program brings; and the splits that it names itself."""
+    if config.dataset is None and isinstance(target, ProgramTarget) and target.examples is not None:
+        return dataset_of(target.examples, target.id)
+    return _dataset(config.dataset, "--dataset", folder, store), _own_splits(config, folder)
 
 
 def _own_splits(config: RunConfig, folder: Path) -> dict[str, list[str]] | None:
