@@ -18,6 +18,7 @@ from rollout_local.runs import environment
 from rollout_local.runs.lifecycle import execute
 from rollout_local.runs.setup import Setup, insert, prepare, require_runnable
 from rollout_local.runs.watch import Watch
+from rollout_local.search.arguments import by_name
 from rollout_local.store import reads
 from rollout_local.store.schema import Store, open_store
 
@@ -58,10 +59,15 @@ def run(
     root = Path(folder) if folder is not None else Path.cwd()
     verifiers = [verifier] if isinstance(verifier, str | Path) else list(verifier)
     fields = {
-        "modules": [module] if isinstance(module, str) else list(module), "target": target, "dataset": str(dataset) if dataset is not None else None,
-        "verifiers": [str(item) for item in verifiers], "reflection_model": reflection_model,
-        "splits_file": str(splits_file) if splits_file is not None else None, **settings,
-    }  # fmt: skip
+        "modules": [module] if isinstance(module, str) else list(module),
+        "target": target,
+        "dataset": _text(dataset),
+        "verifiers": [str(item) for item in verifiers],
+        "reflection_model": reflection_model,
+        "splits_file": _text(splits_file),
+        **settings,
+        "arguments": {name: by_name(value) for name, value in settings.get("arguments", {}).items()},
+    }
     try:
         config = RunConfig.model_validate(fields)
     except ValidationError as error:
@@ -76,6 +82,10 @@ def run(
         run_id = insert(store, setup)["id"]
         outcome = execute(store, run_id, folder=root, watch=watch)
         return _result(store, run_id, outcome.status, outcome.stop_reason, outcome.message)
+
+
+def _text(path: str | Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def _require_hash_seed(setup: Setup) -> None:

@@ -95,6 +95,13 @@ class Attempt:
             self._score_split(self.setup.target.baseline, split, Phase.BASELINE)
         row = reads.candidate(self.store, self._ids[0])
         self._baseline = self._best = row["val_mean"]
+        target = self.setup.target
+        if isinstance(target, ProgramTarget) and target.metric is not None and target.metric.gave_no_feedback:
+            self._note(
+                "warning",
+                "the metric gave a bare number: GEPA has no words to reflect on; return "
+                "dspy.Prediction(score=…, feedback=…), with what was wrong and what good looks like",
+            )
 
     def _search(self) -> SearchResult:
         self._enter(Phase.SEARCH, self.setup.budget)

@@ -6,6 +6,7 @@ verifiers live in the database; only the target's module is still needed.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from rollout_local.models import key_of, key_variable
 from rollout_local.reports.forecast import calls_of_budget
 from rollout_local.runs.clock import new_run_id, now
 from rollout_local.runs.fingerprint import inputs, require_same, text_difference
-from rollout_local.search.engines import ENGINES
+from rollout_local.search.engines import arguments_of, require_known
 from rollout_local.store import catalog, reads, releases
 from rollout_local.store.lifecycle import insert_run
 from rollout_local.store.schema import Store
@@ -80,11 +81,10 @@ def prepare(config: RunConfig, folder: Path, store: Store | None) -> Setup:
 
     Raises `InputError` with what is wrong, where, and what to do.
     """
-    if config.optimizer not in ENGINES:
-        msg = f"there is no optimizer {config.optimizer!r}; use one of {', '.join(ENGINES)}"
-        raise InputError(msg)
-    config = _pinned(config, store)
+    config = _pinned(with_arguments(config), store)
     target = find_target(config, folder, store)
+    if config.arguments:
+        arguments_of(config.optimizer).loaded(config.arguments)  # what is named as code is there
     dataset, splits = _main_dataset(config, target, folder, store)
     val_dataset = _dataset(config.val_dataset, "--val-dataset", folder, store) if config.val_dataset else None
     if config.splits_file:
@@ -101,6 +101,27 @@ def prepare(config: RunConfig, folder: Path, store: Store | None) -> Setup:
     _require_reflection(config)
     config = config.model_copy(update={"target": target.id, "simulated": config.simulated or _is_simulated(config)})
     return Setup(config, target, dataset, val_dataset, split, specs, _budget(config, split, target))
+
+
+def with_arguments(config: RunConfig) -> RunConfig:
+    """The config with the optimizer's arguments checked; raises `InputError` naming what is wrong with one."""
+    require_known(config.optimizer)
+    if not config.arguments:  # DSPy takes a while to load
+        return config
+    arguments = arguments_of(config.optimizer).check(config.arguments)
+    for flag, package in (("use_wandb", "wandb"), ("use_mlflow", "mlflow")):
+        if arguments.get(flag):
+            _require_tracker(config, flag, package)
+    return config.model_copy(update={"arguments": arguments})
+
+
+def _require_tracker(config: RunConfig, flag: str, package: str) -> None:
+    if flag == "use_wandb" and (config.offline or config.record_mode == "none"):
+        msg = "--arg use_wandb is refused while offline: it sends the run to a server; leave it out of a replay"
+        raise InputError(msg)
+    if importlib.util.find_spec(package) is None:
+        msg = f"--arg {flag} needs the package {package}, which is not installed; `pip install {package}`"
+        raise InputError(msg)
 
 
 def create(store: Store, config: RunConfig, folder: Path) -> dict[str, Any]:

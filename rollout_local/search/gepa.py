@@ -33,7 +33,8 @@ from rollout_local.search.engine import (
     Signals,
     Validated,
 )
-from rollout_local.search.proposer import Proposer
+from rollout_local.search.gepa_arguments import table
+from rollout_local.search.proposer import proposer_of
 from rollout_local.search.student import Tickets, restored, restored_text, texts_of
 from rollout_local.search.subject import subject_of
 
@@ -54,16 +55,20 @@ def _search(spec: SearchSpec, signals: Signals) -> SearchResult:
     train, val = subject.train, subject.val
     listener = Listener(spec, signals, train)
     budget = Budget(spec.budget)
-    optimizer = dspy.GEPA(
-        metric=subject.metric,
-        max_metric_calls=spec.budget + len(val),
-        reflection_lm=reflection_lm(spec),
-        instruction_proposer=Proposer(signals.reflect, listener.failed, told_to_reflection(spec)),
-        num_threads=spec.concurrency,
-        seed=spec.seed,
-        gepa_kwargs={"callbacks": [listener], "stop_callbacks": [listener.is_done]},
-        **spec.arguments,
-    )
+    arguments = table().loaded(spec.arguments)
+    below = arguments.get("gepa_kwargs", {})
+    optimizer = dspy.GEPA(**{
+        **arguments,
+        "metric": subject.metric,
+        "max_metric_calls": spec.budget + len(val),
+        "reflection_lm": reflection_lm(spec),
+        "instruction_proposer": proposer_of(
+            arguments.get("instruction_proposer"), signals.reflect, listener.failed, told_to_reflection(spec)
+        ),
+        "num_threads": spec.concurrency,
+        "seed": spec.seed,
+        "gepa_kwargs": {**below, "callbacks": [listener], "stop_callbacks": [listener.is_done]},
+    })  # fmt: skip
     listener.budget = budget
     with _quiet(), dspy.context(callbacks=[_Gate(budget, signals, listener)]):
         try:

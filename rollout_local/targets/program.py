@@ -11,7 +11,7 @@ import inspect
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -212,6 +212,16 @@ def saved(target: ProgramTarget, candidate: Candidate) -> str:
         msg = f"target {target.id!r}: the program does not come back from its own JSON as it was"
         raise InputError(msg)
     return text
+
+
+def ensemble_of(
+    target: ProgramTarget, candidates: Sequence[Candidate], reduce_fn: Callable[..., Any] | None, size: int | None
+) -> Any:
+    """DSPy's ensemble of the program with each candidate's texts."""
+    from dspy.teleprompt import Ensemble
+
+    programs = [apply(target.module.deepcopy(), candidate) for candidate in candidates]
+    return Ensemble(reduce_fn=reduce_fn, size=size).compile(programs)
 
 
 def _texts(program: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def dataset_of(examples: Any, slug: str) -> tuple[Dataset, dict[str, list[str]] 
     if unknown:
         msg = f"target {slug!r}: examples has {unknown[0]!r}; its keys are train, val and holdout"
         raise InputError(msg)
-    by_split = {ALIASES.get(name, name): _tasks(listed, name, slug) for name, listed in given.items()}
+    by_split = {str(ALIASES.get(name, name)): _tasks(listed, name, slug) for name, listed in given.items()}
     tasks = {task.name: task for listed in by_split.values() for task in listed}
     splits = {name: [task.name for task in listed] for name, listed in by_split.items()}
     return Dataset(name=slug, slug=slug, tasks=tuple(tasks.values())), splits
