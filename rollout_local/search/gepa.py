@@ -362,7 +362,7 @@ def _quiet() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("dspy", "gepa")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(logging.CRITICAL)  # a failed trial is in the journal, with its words
     dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)
     try:
         with contextlib.redirect_stdout(_WithoutBars()):

@@ -97,7 +97,8 @@ def _replayed(module: Any, graded: Graded) -> Any:
     if answer.unparsed is not None:
         failed = answer.unparsed
         signature = predictors[failed.predictor].signature
-        raise AdapterParseError(failed.adapter, signature, failed.reply, parsed_result=failed.parsed)
+        # without what was parsed: DSPy 3.4 would divide two lists by each other and lose the failure
+        raise AdapterParseError(failed.adapter, signature, failed.reply)
     made = Answered(**answer.value) if answer.is_prediction else Answered(output=answer.value)
     made._graded = graded  # noqa: SLF001 - a field without an underscore would be the program's
     return made

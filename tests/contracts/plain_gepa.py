@@ -109,8 +109,9 @@ def plain_gepa(
     additional_instructions: str,
     threads: int,
     seed: int,
+    arguments: dict[str, Any] | None = None,
 ) -> PlainRun:
-    """Run `dspy.GEPA` on `function`. `reflection` holds the arguments of its `dspy.LM`."""
+    """Run `dspy.GEPA` on `function`. `reflection` holds the arguments of its `dspy.LM`, `arguments` further ones."""
     run = PlainRun()
     optimizer = dspy.GEPA(
         metric,
@@ -119,7 +120,7 @@ def plain_gepa(
         instruction_proposer=InstructionProposer(additional_instructions=additional_instructions),
         num_threads=threads,
         seed=seed,
-        track_stats=True,
+        **{"track_stats": True, **(arguments or {})},
     )
     with _silent(), dspy.context(callbacks=[_Batches(run)]):
         optimized = optimizer.compile(Plain(baseline, function), trainset=_examples(train), valset=_examples(val))

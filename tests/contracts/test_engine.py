@@ -28,7 +28,7 @@ from rollout_local.search.engine import (
     Ticket,
     Validated,
 )
-from rollout_local.search.engines import ENGINES, engine_named
+from rollout_local.search.engines import ENGINES, arguments_of, engine_named
 from rollout_local.search.gepa import told_to_reflection
 from rollout_local.simulator import Simulator
 from tests.contracts.plain_gepa import Batch, Function, PlainRun, Question, Texts, plain_gepa
@@ -116,6 +116,7 @@ def make_spec(
     threads: int = 1,
     baseline: Texts | None = None,
     model: str = "openai/sim-reflection",
+    arguments: dict[str, Any] | None = None,
 ) -> SearchSpec:
     return SearchSpec(
         kind=TargetKind.PROMPT,
@@ -129,6 +130,7 @@ def make_spec(
         concurrency=threads,
         reflection=ReflectionModel(model, simulator.url, "x"),
         first_occurrence={"train": 1, "val": 0},
+        arguments=arguments or {},
     )
 
 
@@ -175,6 +177,7 @@ def plain(spec: SearchSpec, function: Function) -> PlainRun:
         additional_instructions=told_to_reflection(spec),
         threads=spec.concurrency,
         seed=spec.seed,
+        arguments=arguments_of("gepa").loaded(spec.arguments),
     )
 
 
@@ -367,6 +370,36 @@ def test_the_first_fetch_of_a_split_has_the_occurrence_that_the_spec_says(simula
 
 
 # -- the table of engines
+
+
+SAME_AS_PLAIN = [
+    {"reflection_minibatch_size": 2},
+    {"candidate_selection_strategy": "current_best"},
+    {"candidate_selection_strategy": "epsilon_greedy"},
+    {"skip_perfect_score": False, "perfect_score": 0.5},
+    {"skip_perfect_score": True, "perfect_score": 0.5},
+    {"add_format_failure_as_feedback": True},
+    {"component_selector": "all"},
+    {"component_selector": "tests.contracts.test_engine:the_last_one"},
+    {"use_merge": False},
+    {"max_merge_invocations": 0},
+    {"track_stats": True, "track_best_outputs": True, "warn_on_score_mismatch": False},
+    {"gepa_kwargs": {"acceptance_criterion": "improvement_or_equal"}},
+    {"gepa_kwargs": {"frontier_type": "instance", "merge_val_overlap_floor": 2, "use_cloudpickle": True}},
+]
+
+
+def the_last_one(state: Any, trajectories: Any, scores: Any, index: int, candidate: Texts) -> list[str]:
+    """A component selector of the user's."""
+    return list(candidate)[-1:]
+
+
+@pytest.mark.parametrize("arguments", SAME_AS_PLAIN, ids=json.dumps)
+def test_an_argument_has_the_effect_that_it_has_in_plain_gepa(
+    simulator: Simulator, arguments: dict[str, Any]
+) -> None:
+    spec = make_spec(simulator, budget=70, baseline=TWO, arguments=arguments)
+    assert_same_search(spec, ours(spec, pure), plain(spec, pure))
 
 
 def test_every_engine_of_the_table_can_be_named() -> None:

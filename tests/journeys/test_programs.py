@@ -1,0 +1,318 @@
+"""A DSPy program from the command line: brought as it is, optimized, resumed, replayed, taken away again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rollout_local.simulator import Simulator
+from rollout_local.store.schema import open_store
+from tests.conftest import ROOT, Project
+
+Simulate = Callable[..., Simulator]
+
+APP = '''\
+import dspy
+import rollout_local as rollout
+
+WORDS = ("alpha", "bravo", "charlie")
+
+
+class Writer(dspy.Module):
+    """Writes, then polishes."""
+
+    def __init__(self):
+        super().__init__()
+        self.write = dspy.Predict(dspy.Signature("question -> draft", "Draft a reply."))
+        self.editor = dspy.ChainOfThought(dspy.Signature("draft -> reply", "Polish it."))
+
+    def forward(self, question):
+        draft = self.write(question=question).draft
+        return dspy.Prediction(draft=draft, reply=self.editor(draft=draft).reply)
+
+
+def metric(gold, pred, trace=None, pred_name=None, pred_trace=None):
+    wanted = {"write": ("code-" + gold.word, pred.draft), "editor.predict": ("sign-" + gold.word, pred.reply)}
+    missing = {name: word for name, (word, text) in wanted.items() if word not in text}
+    told = [word for name, word in missing.items() if pred_name in (None, name)]
+    feedback = chr(10).join(f'expected the output to contain "{word}"' for word in told) or "fine"
+    return METRIC
+
+
+def examples():
+    def listed(split, n):
+        return [
+            dspy.Example(question=f"What of {i} in {split}?", word=WORDS[i % 3]).with_inputs("question")
+            for i in range(n)
+        ]
+
+    return {"train": listed("train", 6), "val": listed("val", 4), "holdout": listed("test", 5)}
+
+
+DECORATOR
+def build():
+    return Writer()
+'''
+RICH = "dspy.Prediction(score=1 - len(missing) / 2, feedback=feedback)"
+DECORATED = '@rollout.optimize_program(id="writer", metric=metric, examples=examples, description="Answers.")'
+
+
+class Programs(Project):
+    """A folder with a program in it, and no dataset or verifier."""
+
+    @property
+    def flags(self) -> list[str]:
+        return [
+            "--module", "app", "--reflection-model", "openai/sim-reflection", "--reflection-api-base", self.url,
+            "--task-model", "openai/sim-student", "--task-api-base", self.url, "--max-metric-calls", "40",
+        ]  # fmt: skip
+
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        with open_store(self.folder / "rollout.db", create=False) as store:
+            return store.rows(sql)
+
+
+Make = Callable[..., Programs]
+
+
+@pytest.fixture
+def make_program(tmp_path: Path) -> Make:
+    """`make_program(url, metric=…, decorator=…, app=…)`."""
+
+    def make(url: str, *, metric: str = RICH, decorator: str = DECORATED, app: str = APP) -> Programs:
+        (tmp_path / "app.py").write_text(app.replace("METRIC", metric).replace("DECORATOR", decorator))
+        return Programs(tmp_path, url)
+
+    return make
+
+
+def test_a_program_is_optimized_text_by_text_and_replays_to_the_same_digest(
+    make_program: Make, simulate: Simulate
+) -> None:
+    simulator = simulate()
+    project = make_program(simulator.url)
+    done = project.document("optimize", "run", *project.flags)
+    assert done["status"] == "completed"
+    best = json.loads(project.rollout("optimize", "export", "latest", "--format", "json").stdout)["components"]
+    assert "code-" in best["write"]
+    assert "sign-" in best["editor.predict"]
+    assert "sign-" not in best["write"], "feedback for one predictor does not reach the other"
+    calls = simulator.calls()["total"]
+    again = project.document("optimize", "run", done["run_id"])
+    assert again["digest"] == done["digest"]
+    assert project.document("optimize", "reproduce", done["run_id"])["identical"]
+    assert simulator.calls()["total"] == calls
+    assert "whole" in project.rollout("db", "check").stdout
+
+
+def test_the_trace_of_a_trial_has_a_span_for_every_call_of_a_predictor(make_program: Make, simulate: Simulate) -> None:
+    project = make_program(simulate().url)
+    project.document("optimize", "run", *project.flags)
+    spans = project.rows(
+        "SELECT s.type, s.name, s.output FROM spans s JOIN traces t ON t.id = s.trace_id"
+        " WHERE t.trial_id = (SELECT min(id) FROM trials)"
+    )
+    assert [span["name"] for span in spans if span["type"] == "predictor"] == ["write", "editor.predict"]
+    assert [span["type"] for span in spans].count("llm") == 2
+    assert "draft" in json.loads(next(span["output"] for span in spans if span["name"] == "write"))
+
+
+def test_each_line_of_each_text_is_traced_to_its_proposal(make_program: Make, simulate: Simulate) -> None:
+    project = make_program(simulate().url)
+    project.document("optimize", "run", *project.flags)
+    blame = project.rollout("optimize", "blame", "latest").stdout
+    assert "\nwrite\n" in blame
+    assert "\neditor.predict\n" in blame
+    assert 'contain "code-' in blame
+
+
+def test_an_exported_program_loads_without_this_package_and_answers_alike(
+    make_program: Make, simulate: Simulate
+) -> None:
+    simulator = simulate()
+    project = make_program(simulator.url)
+    project.document("optimize", "run", *project.flags)
+    (project.folder / "best.json").write_text(project.rollout("optimize", "export", "latest", "--format", "dspy").stdout)
+    plain = (project.folder / "app.py").read_text().replace("import rollout_local as rollout\n", "")
+    (project.folder / "plain.py").write_text(plain.replace(DECORATED, ""))
+    question = project.rows("SELECT input_json FROM tasks WHERE name = (SELECT task_name FROM trials WHERE id ="
+                            " (SELECT max(id) FROM trials))")[0]["input_json"]  # fmt: skip
+    script = (
+        "import dspy, json, plain, sys\n"
+        "program = plain.build()\nprogram.load('best.json')\n"
+        f"dspy.configure(lm=dspy.LM('openai/sim-student', api_base={simulator.url!r}, api_key='x', cache=False,"
+        " engine='litellm'))\n"
+        f"print(json.dumps(program(**json.loads({question!r})).toDict()))\n"
+        "assert 'rollout_local' not in sys.modules\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        cwd=project.folder, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    output = project.rows("SELECT output FROM trials WHERE id = (SELECT max(id) FROM trials)")[0]["output"]
+    assert json.loads(done.stdout) == json.loads(output)
+
+
+@pytest.mark.parametrize(
+    "decorator",
+    ["", "@property_free"],
+    ids=["an undecorated function", "a program in a variable"],
+)
+def test_a_program_need_not_be_decorated(make_program: Make, simulate: Simulate, decorator: str) -> None:
+    app = APP.replace("DECORATOR\ndef build", "def build")
+    if decorator:
+        app += "\nready = Writer()\n"
+    project = make_program(simulate().url, app=app)
+    (project.folder / "rows.jsonl").write_text(
+        "".join(json.dumps({"q": f"What of {n}?", "word": ["alpha", "bravo"][n % 2]}) + "\n" for n in range(15))
+    )
+    project.rollout("datasets", "pull", "jsonl:rows.jsonl", "--instruction", "q", "--input", "question=q",
+                    "--metadata", "word=word", "--out", "data")  # fmt: skip
+    name = "ready" if decorator else "build"
+    done = project.document("optimize", "run", *project.flags, "--target", name, "--dataset", "data")
+    assert done["status"] == "completed"
+    assert done["report"]["best"]["number"] > 0
+
+
+def test_a_program_without_a_metric_is_graded_by_a_verifier(make_program: Make, simulate: Simulate) -> None:
+    bare = '@rollout.optimize_program(id="writer", examples=examples)'
+    project = make_program(simulate().url, decorator=bare)
+    check = {"type": "json_path_equals", "params": {"path": "draft", "value": "x"}}
+    (project.folder / "v.json").write_text(json.dumps({"id": "v", "checks": [check]}))
+    refused = project.rollout("optimize", "run", *project.flags)
+    assert (refused.returncode, "--verifier is missing" in refused.stderr) == (2, True)
+    done = project.document("optimize", "run", *project.flags, "--verifier", "v.json")
+    assert done["status"] == "completed"
+    rated = project.rows("SELECT DISTINCT score, feedback FROM trials WHERE score IS NOT NULL")
+    assert all("draft" in row["feedback"] for row in rated if row["score"] < 1)
+
+
+def test_a_metric_and_a_verifier_are_not_both_taken(make_program: Make, simulate: Simulate) -> None:
+    project = make_program(simulate().url)
+    refused = project.rollout("optimize", "run", *project.flags, "--verifier", "v.json")
+    assert refused.returncode == 2
+    assert "has a metric of its own; leave out --verifier" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("metric", "told"),
+    [
+        ("1 / 0", "the program's metric raised ZeroDivisionError"),
+        ("dspy.Prediction(score=75, feedback='')", "gave a score of 75; scores are in [0, 1]"),
+        ("dspy.Prediction(score=float('nan'), feedback='')", "gave a score of nan"),
+        ("'good'", "gave 'good' for a score"),
+        ("None", "gave None for a score"),
+        ("{'feedback': 'x'}", "returned no score, only feedback"),
+    ],
+)
+def test_a_metric_that_fails_is_never_a_score(
+    make_program: Make, simulate: Simulate, metric: str, told: str
+) -> None:
+    project = make_program(simulate().url, metric=metric)
+    done = project.document("optimize", "run", *project.flags, code=3)
+    assert done["status"] == "paused"
+    assert told in done["message"]
+    assert project.rows("SELECT * FROM trials WHERE score IS NOT NULL") == []
+    assert {row["outcome"] for row in project.rows("SELECT outcome FROM trials")} == {"verifier_error"}
+
+
+def test_a_bare_number_is_warned_of_and_a_dict_is_taken(make_program: Make, simulate: Simulate) -> None:
+    project = make_program(simulate().url, metric="1 - len(missing) / 2")
+    project.document("optimize", "run", *project.flags)
+    assert "GEPA has no words to reflect on" in project.rollout("optimize", "logs", "latest").stdout
+    feedback = {row["feedback"] for row in project.rows("SELECT feedback FROM trials WHERE score = 0")}
+    assert feedback == {"This trajectory got a score of 0.0."}
+    assert "gives a bare number" not in project.rollout("optimize", "advise", "--module", "app").stdout
+
+
+def test_a_dict_with_score_and_feedback_is_what_the_prediction_would_have_been(
+    make_program: Make, simulate: Simulate, tmp_path: Path
+) -> None:
+    url = simulate().url
+    rich = make_program(url).document("optimize", "run", *make_program(url).flags)
+    project = make_program(url, metric="{'score': 1 - len(missing) / 2, 'feedback': feedback}")
+    plain = project.document("optimize", "run", *project.flags)
+    tables = [project.document("optimize", "digest", done["run_id"])["tables"] for done in (rich, plain)]
+    assert tables[0]["candidates"] == tables[1]["candidates"]
+    assert tables[0]["trials"] == tables[1]["trials"]
+
+
+def test_a_reply_that_a_predictor_cannot_read_scores_0_and_says_so(make_program: Make, simulate: Simulate) -> None:
+    app = APP.replace('"question -> draft"', '"question -> draft, count: int"')
+    simulator = simulate()
+    project = make_program(simulator.url, app=app)
+    done = project.document("optimize", "run", *project.flags, "--arg", "add_format_failure_as_feedback=true")
+    assert done["status"] == "completed"
+    trial = project.rows("SELECT score, feedback, error FROM trials LIMIT 1")[0]
+    assert trial["score"] == 0
+    assert "could not be read by predictor write" in trial["feedback"]
+    shown = project.rows("SELECT feedback_json FROM proposals")
+    assert any("Your output failed to parse" in row["feedback_json"] for row in shown)
+    calls = simulator.calls()["total"]
+    assert project.document("optimize", "run", done["run_id"])["digest"] == done["digest"]
+    assert simulator.calls()["total"] == calls
+
+
+def test_an_answer_that_json_cannot_keep_is_had_again_from_the_recording(
+    make_program: Make, simulate: Simulate
+) -> None:
+    app = APP.replace("return dspy.Prediction(draft=draft,", "return dspy.Prediction(kept=object(), draft=draft,")
+    simulator = simulate()
+    project = make_program(simulator.url, app=app)
+    done = project.document("optimize", "run", *project.flags)
+    assert project.rows("SELECT * FROM program_answers") == []
+    calls = simulator.calls()["total"]
+    again = project.document("optimize", "run", done["run_id"])
+    assert again["digest"] == done["digest"]
+    assert simulator.calls()["total"] == calls
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("return 5", "returned a int; return a dspy.Module"),
+        ("raise ValueError('no model')", "building the program failed at"),
+        ("return dspy.Module()", "has no predictor"),
+        ("return dspy.Predict(dspy.Signature('a -> b', ' '))", "has empty instructions"),
+    ],
+)
+def test_a_function_that_gives_no_program_is_refused(
+    make_program: Make, simulate: Simulate, body: str, told: str
+) -> None:
+    project = make_program(simulate().url, app=APP.replace("    return Writer()", f"    {body}"))
+    refused = project.rollout("optimize", "create", *project.flags)
+    assert refused.returncode == 2
+    assert told in refused.stderr
+
+
+def test_outputs_and_programs_can_be_had_afterwards(make_program: Make, simulate: Simulate) -> None:
+    project = make_program(simulate().url)
+    done = project.document("optimize", "run", *project.flags)
+    task = project.rows("SELECT task_name FROM trials WHERE split = 'val' LIMIT 1")[0]["task_name"]
+    script = (
+        "import json, rollout_local as rollout\n"
+        f"best = rollout.best_of({done['run_id']!r}, {task!r}, k=2)\n"
+        "together = rollout.ensemble('latest', reduce_fn=lambda predictions: len(predictions))\n"
+        "print(json.dumps([[one.score for one in best], list(best[0].output), len(together.programs)]))\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], cwd=project.folder, capture_output=True, text=True,
+        check=False, timeout=120, env={"PYTHONPATH": str(ROOT), "PATH": ""},
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    scores, fields, programs = json.loads(ran.stdout)
+    assert scores == sorted(scores, reverse=True)
+    assert len(scores) == 2
+    assert fields == ["draft", "reply"]
+    frontier = {row["candidate_id"] for row in project.rows(
+        "SELECT candidate_id FROM candidate_tasks k WHERE split = 'val' AND best ="
+        " (SELECT max(best) FROM candidate_tasks m WHERE m.task_name = k.task_name AND m.split = 'val')"
+    )}  # fmt: skip
+    assert programs == len(frontier)
