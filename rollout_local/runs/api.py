@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from rollout_local.runs.lifecycle import execute
 from rollout_local.runs.setup import Setup, insert, prepare, require_runnable
 from rollout_local.runs.watch import Watch
 from rollout_local.search.arguments import by_name
+from rollout_local.search.task_model import connection_of
 from rollout_local.store import reads
 from rollout_local.store.schema import Store, open_store
 
@@ -38,7 +39,7 @@ class RunResult:
 def run(
     target: str,
     *,
-    reflection_model: str,
+    reflection_model: str | None = None,
     dataset: str | Path | None = None,
     verifier: str | Path | Sequence[str | Path] = (),
     db: str | Path = "rollout.db",
@@ -46,24 +47,29 @@ def run(
     splits_file: str | Path | None = None,
     folder: str | Path | None = None,
     watch: Watch | None = None,
+    gepa: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> RunResult:
     """Create a run and execute it: baseline, search, best on the holdout, report.
 
     `target` is the id of a target that is registered already or by `module`; `settings` are the fields of
-    `RunConfig` (`max_metric_calls=200`, `task_model=…`). Paths are relative to `folder` (default: the working
-    directory). A DSPy program with examples and a metric of its own needs neither `dataset` nor `verifier`. Raises
-    `InputError` with a sentence where something is wrong; nothing is written then. A search in which GEPA may merge
-    candidates needs a Python that was started with PYTHONHASHSEED set: merges iterate sets of names.
+    `RunConfig` (`max_metric_calls=200`, `task_model=…`). `gepa` takes keyword arguments of `dspy.GEPA` as they are
+    written for it: budget, seed, threads, `log_dir` and `reflection_lm` become the run's own settings. Paths are
+    relative to `folder` (default: the working directory). A DSPy program with examples and a metric of its own
+    needs neither `dataset` nor `verifier`.
+
+    Raises `InputError` with a sentence where something is wrong; nothing is written then. A search in which GEPA
+    may merge candidates needs a Python that was started with PYTHONHASHSEED set: merges iterate sets of names.
     """
     root = Path(folder) if folder is not None else Path.cwd()
     verifiers = [verifier] if isinstance(verifier, str | Path) else list(verifier)
+    settings = {**settings, **_of_gepa(gepa or {}, settings)}
     fields = {
         "modules": [module] if isinstance(module, str) else list(module),
         "target": target,
         "dataset": _text(dataset),
         "verifiers": [str(item) for item in verifiers],
-        "reflection_model": reflection_model,
+        **({"reflection_model": reflection_model} if reflection_model is not None else {}),
         "splits_file": _text(splits_file),
         **settings,
         "arguments": {name: by_name(value) for name, value in settings.get("arguments", {}).items()},
@@ -82,6 +88,25 @@ def run(
         run_id = insert(store, setup)["id"]
         outcome = execute(store, run_id, folder=root, watch=watch)
         return _result(store, run_id, outcome.status, outcome.stop_reason, outcome.message)
+
+
+SETTINGS_OF_GEPA = {
+    "auto": "auto", "max_full_evals": "max_full_evals", "max_metric_calls": "max_metric_calls", "seed": "seed",
+    "num_threads": "concurrency", "log_dir": "log_dir",
+}  # fmt: skip
+"""Arguments of `dspy.GEPA` that are settings of a run here, where they keep their promises."""
+
+
+def _of_gepa(given: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that keyword arguments of `dspy.GEPA` mean."""
+    others = dict(given)
+    lm = others.pop("reflection_lm", None)
+    found = {} if lm is None else connection_of(lm)
+    for name, setting in SETTINGS_OF_GEPA.items():
+        value = others.pop(name, None)
+        if value is not None:
+            found[setting] = value
+    return found | {"arguments": {**settings.get("arguments", {}), **others}}
 
 
 def _text(path: str | Path | None) -> str | None:

@@ -11,6 +11,23 @@ import dspy
 from rollout_local.models import DUMMY_KEY, key_of
 
 
+def connection_of(lm: Any) -> dict[str, Any]:
+    """The settings of a run whose reflection model is the one behind a `dspy.LM`, with what it sends with every call.
+
+    Its key is not among them: that comes from the environment.
+    """
+    kept = {name: value for name, value in lm.kwargs.items() if value is not None and name in _SENT}
+    base = lm.kwargs.get("api_base") or lm.kwargs.get("base_url")
+    return {
+        "reflection_model": lm.model,
+        "reflection_params": kept,
+        **({"reflection_api_base": base} if base else {}),
+    }
+
+
+_SENT = frozenset({"temperature", "max_tokens", "max_completion_tokens", "top_p", "reasoning_effort", "n", "stop"})
+
+
 @contextmanager
 def as_settings_lm(model: str, api_base: str | None, params: Mapping[str, Any]) -> Iterator[None]:
     """Make `model` DSPy's model inside the block; uncached, over the HTTP client that the recording sees."""

@@ -395,9 +395,7 @@ def the_last_one(state: Any, trajectories: Any, scores: Any, index: int, candida
 
 
 @pytest.mark.parametrize("arguments", SAME_AS_PLAIN, ids=json.dumps)
-def test_an_argument_has_the_effect_that_it_has_in_plain_gepa(
-    simulator: Simulator, arguments: dict[str, Any]
-) -> None:
+def test_an_argument_has_the_effect_that_it_has_in_plain_gepa(simulator: Simulator, arguments: dict[str, Any]) -> None:
     spec = make_spec(simulator, budget=70, baseline=TWO, arguments=arguments)
     assert_same_search(spec, ours(spec, pure), plain(spec, pure))
 

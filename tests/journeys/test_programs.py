@@ -138,7 +138,9 @@ def test_an_exported_program_loads_without_this_package_and_answers_alike(
     simulator = simulate()
     project = make_program(simulator.url)
     project.document("optimize", "run", *project.flags)
-    (project.folder / "best.json").write_text(project.rollout("optimize", "export", "latest", "--format", "dspy").stdout)
+    (project.folder / "best.json").write_text(
+        project.rollout("optimize", "export", "latest", "--format", "dspy").stdout
+    )
     plain = (project.folder / "app.py").read_text().replace("import rollout_local as rollout\n", "")
     (project.folder / "plain.py").write_text(plain.replace(DECORATED, ""))
     question = project.rows("SELECT input_json FROM tasks WHERE name = (SELECT task_name FROM trials WHERE id ="
@@ -212,9 +214,7 @@ def test_a_metric_and_a_verifier_are_not_both_taken(make_program: Make, simulate
         ("{'feedback': 'x'}", "returned no score, only feedback"),
     ],
 )
-def test_a_metric_that_fails_is_never_a_score(
-    make_program: Make, simulate: Simulate, metric: str, told: str
-) -> None:
+def test_a_metric_that_fails_is_never_a_score(make_program: Make, simulate: Simulate, metric: str, told: str) -> None:
     project = make_program(simulate().url, metric=metric)
     done = project.document("optimize", "run", *project.flags, code=3)
     assert done["status"] == "paused"
@@ -316,3 +316,93 @@ def test_outputs_and_programs_can_be_had_afterwards(make_program: Make, simulate
         " (SELECT max(best) FROM candidate_tasks m WHERE m.task_name = k.task_name AND m.split = 'val')"
     )}  # fmt: skip
     assert programs == len(frontier)
+
+
+CANONICAL = """\
+import dspy
+import rollout_local as rollout
+import app
+
+result = rollout.run(
+    "writer",
+    task_model="openai/sim-student",
+    task_api_base=URL,
+    gepa=dict(
+        max_metric_calls=30,
+        reflection_lm=dspy.LM("openai/sim-reflection", api_base=URL, temperature=1.0, max_tokens=32000),
+        track_stats=True,
+        track_best_outputs=True,
+        log_dir="logs/gepa",
+        use_merge=True,
+        seed=0,
+    ),
+)
+print(result.status, result.report["best"]["number"])
+"""
+
+
+def test_the_canonical_call_of_the_practice_runs_as_it_is_written(make_program: Make, simulate: Simulate) -> None:
+    simulator = simulate()
+    project = make_program(simulator.url)
+    (project.folder / "canonical.py").write_text(CANONICAL.replace("URL", repr(simulator.url)))
+
+    def python(**variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-W", "ignore", "canonical.py"], cwd=project.folder, capture_output=True, text=True,
+            check=False, timeout=120, env={"PYTHONPATH": str(ROOT), "PATH": "", **variables},
+        )  # fmt: skip
+
+    assert "start Python with PYTHONHASHSEED=0" in python(PYTHONHASHSEED="random").stderr
+    done = python(PYTHONHASHSEED="0")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[0] == "completed"
+    assert int(done.stdout.split()[1]) > 0
+    assert (project.folder / "logs" / "gepa" / "recording.yaml").exists()
+    assert not list(project.folder.rglob("*.bin")), "no pickle is kept"
+
+
+def test_a_proposer_of_the_users_is_remembered_like_the_reflection_model(
+    make_program: Make, simulate: Simulate
+) -> None:
+    app = APP + (
+        "\n\ndef propose(candidate, reflective_dataset, components_to_update):\n"
+        "    with open('asked', 'a') as log:\n        log.write('x')\n"
+        "    return {name: candidate[name] + ' Mention code-alpha.' for name in components_to_update}\n"
+    )
+    project = make_program(simulate().url, app=app)
+    flags = [*project.flags, "--gepa", "instruction_proposer=app:propose", "--max-metric-calls", "20"]
+    done = project.document("optimize", "run", *flags)
+    asked = (project.folder / "asked").read_text()
+    proposed = project.rows("SELECT text FROM candidates WHERE number > 0")
+    assert proposed
+    assert all("Mention code-alpha." in row["text"] for row in proposed)
+    assert project.document("optimize", "run", done["run_id"])["digest"] == done["digest"]
+    assert (project.folder / "asked").read_text() == asked
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ("use_wandb=true", "refused while offline"),
+        ("component_selector=app:nothing", "app:nothing cannot be used"),
+        ("cache_evaluation=true", "there is no argument cache_evaluation"),
+        ("gepa_kwargs.cache_evaluation=true", "takes train scores for val scores"),
+    ],
+)
+def test_an_argument_that_may_not_be_given_is_refused_before_anything_is_written(
+    make_program: Make, simulate: Simulate, argument: str, told: str
+) -> None:
+    project = make_program(simulate().url)
+    refused = project.rollout("optimize", "create", *project.flags, "--offline", "--arg", argument)
+    assert (refused.returncode, told in refused.stderr) == (2, True), refused.stderr
+    assert not (project.folder / "rollout.db").exists()
+
+
+def test_the_engines_and_the_advice_are_said(make_program: Make, simulate: Simulate) -> None:
+    project = make_program(simulate().url)
+    said = project.rollout("optimize", "engines").stdout
+    assert "reflection_minibatch_size" in said
+    document = project.document("optimize", "engines")
+    assert {"predictors": 1, "val": 20, "light": 440, "medium": 770, "heavy": 1155} in document["auto"]
+    advice = project.document("optimize", "advise", "--module", "app")
+    assert (advice[0]["optimizer"], advice[0]["verdict"]) == ("gepa", "fits")

@@ -92,7 +92,7 @@ def test_code_is_named_and_found_again() -> None:
 
 
 def test_code_that_cannot_be_imported_is_named() -> None:
-    with pytest.raises(InputError, match="no.such:thing cannot be used"):
+    with pytest.raises(InputError, match=r"no\.such:thing cannot be used"):
         arguments_of("gepa").loaded({"component_selector": "no.such:thing"})
 
 
