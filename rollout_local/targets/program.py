@@ -98,6 +98,9 @@ class ProgramTarget:
         if not isinstance(built, dspy.Module):
             msg = f"target {self.id!r}: {self.place} returned a {type(built).__name__}; return a dspy.Module"
             raise InputError(msg)
+        if any(isinstance(part, dspy.Flex) for _, part in built.named_parameters()):
+            msg = f"target {self.id!r}: dspy.Flex runs code that a model wrote, and a run executes no text of a model"
+            raise InputError(msg)
         if not built.named_predictors():
             msg = f"target {self.id!r}: the program has no predictor whose instructions could be optimized"
             raise InputError(msg)
