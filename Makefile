@@ -38,9 +38,10 @@ ui: $(VENV)/installed ## browse the demo's run (or DB=file)
 	@$(BIN)/rollout ui --db $(or $(DB),$(DEMO_DB))
 
 test: $(VENV)/test-installed ## the whole test suite
-	$(BIN)/python -m pytest -q -n auto -m "not long" --cov --cov-report=term
+	$(BIN)/python -m pytest -q -n auto -m "not long" $(COVERAGE)
 
-check: $(VENV)/dev-installed lint types layers test ## format, lint, types, layers, tests: what CI calls
+check: COVERAGE = --cov --cov-report=term
+check: $(VENV)/dev-installed lint types layers test ## format, lint, types, layers, tests with their coverage: what CI calls
 
 format: $(VENV)/dev-installed ## rewrite the code in the house format
 	$(BIN)/ruff format .

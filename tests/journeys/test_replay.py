@@ -6,6 +6,8 @@ import json
 import shutil
 from collections.abc import Callable
 
+import pytest
+
 from rollout_local.simulator import Simulator
 from tests.conftest import Project
 
@@ -25,16 +27,19 @@ def duplicate_tasks(project: Project) -> None:
     (project.folder / "splits.json").write_text(json.dumps(doubled))
 
 
+@pytest.mark.parametrize(
+    ("budget", "counts"), [(20, (1, 32)), pytest.param(50, (1, 4, 8, 16, 32), marks=pytest.mark.long)]
+)
 def test_identical_tasks_under_changing_answers_replay_alike_at_any_number_of_threads(
-    make_project: Make, simulate: Simulate
+    make_project: Make, simulate: Simulate, budget: int, counts: tuple[int, ...]
 ) -> None:
     simulator = simulate(vary_sightings=True, latency_ms=2)
     project = make_project(simulator.url)
     duplicate_tasks(project)
-    flags = [*project.flags, "--max-metric-calls", "50", "--concurrency", "8"]
+    flags = [*project.flags, "--max-metric-calls", str(budget), "--concurrency", "8"]
     recorded = project.document("optimize", "run", *flags)
     calls = simulator.calls()["total"]
-    for threads in (1, 4, 8, 16, 32):
+    for threads in counts:
         again = project.document("optimize", "reproduce", recorded["run_id"], "--concurrency", str(threads))
         assert again["identical"], again["difference"]
         assert again["replayed_digest"] == recorded["digest"]

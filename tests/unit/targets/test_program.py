@@ -160,7 +160,7 @@ def test_a_program_that_runs_code_of_a_model_is_refused() -> None:
         program.flexible = dspy.Flex("question -> answer")
         return program
 
-    with pytest.raises(InputError, match="dspy.Flex"):
+    with pytest.raises(InputError, match=r"dspy\.Flex"):
         _ = ProgramTarget(flexible, id="flexible").module
 
 
