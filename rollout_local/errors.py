@@ -7,7 +7,8 @@
     ├── StoreError           2      the database cannot be used (foreign, read-only, damaged)
     ├── RecordingError       2      a recording cannot be used (damaged, open, foreign)
     ├── GradingError         2      an output could not be graded; never a score
-    └── ProviderError        3      a model provider did not answer; `kind` says how
+    ├── TargetError          1      the own failure of a target behind a URL, in its words; the trial is scored 0
+    └── ProviderError        3      a model provider, or a target's endpoint, did not answer; `kind` says how
 
     StopSearch (BaseException)      ends a search from inside
     ├── Paused               3      something outside the run is in the way; it can be resumed
@@ -65,19 +66,24 @@ class GradingError(RolloutError):
     exit_code = 2
 
 
+class TargetError(RolloutError):
+    """A target behind a URL answered that it failed on its own account, in its words: no trouble on the way to it."""
+
+
 class ProviderError(RolloutError):
-    """A model provider did not give an answer.
+    """A model provider, or the endpoint of a target, did not give an answer.
 
     `kind` is one of the names in `rollout_local.runs.provider.KINDS`; `retry_after` is in seconds, where the
-    provider asked for a wait.
+    provider asked for a wait; `who` did not answer, in words.
     """
 
     exit_code = 3
 
-    def __init__(self, message: str, *, kind: str, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, *, kind: str, retry_after: float | None = None, who: str = "the provider") -> None:
         super().__init__(message)
         self.kind = kind
         self.retry_after = retry_after
+        self.who = who
 
 
 class StopSearch(BaseException):

@@ -19,6 +19,7 @@ import pytest
 from rollout_local.models import keep_libraries_offline
 from rollout_local.simulator import Settings, Simulator, load_script
 from rollout_local.store.schema import Store, open_store
+from tests.endpoint import Endpoint
 
 keep_libraries_offline()
 os.environ.pop("ROLLOUT_DB", None)
@@ -59,6 +60,14 @@ def simulate() -> Iterator[Callable[..., Simulator]]:
     yield start
     for simulator in started:
         simulator.stop()
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    """A target behind a URL on loopback; it ends with the test."""
+    opened = Endpoint()
+    yield opened
+    opened.stop()
 
 
 TARGET = """\

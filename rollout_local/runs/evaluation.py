@@ -21,7 +21,8 @@ from rollout_local.domain.program import Answer, ProgramResult
 from rollout_local.domain.run import Phase, TrialKey, TrialOutcome
 from rollout_local.domain.target import AgentResult, Candidate, output_text
 from rollout_local.domain.verdict import Verdict, VerifierSpec
-from rollout_local.errors import Paused
+from rollout_local.errors import Paused, ProviderError, TargetError
+from rollout_local.recordings import Exchange
 from rollout_local.runs.clock import iso, now
 from rollout_local.runs.execution import Execution, Executor
 from rollout_local.runs.history import History
@@ -196,9 +197,7 @@ class Evaluator:
         )
         if failure is not None and not failure.policy.candidates_doing:
             outcome = TrialOutcome.TIMEOUT if failure.kind == "timeout" else TrialOutcome.PROVIDER_ERROR
-            return replace(
-                base, outcome=outcome, error=f"{failure.policy.says} ({failure.message})", error_kind=failure.kind
-            )
+            return replace(base, outcome=outcome, error=failure.words, error_kind=failure.kind)
         own_fault = _own_fault(execution, failure, self.executor.timeout)
         if own_fault is not None:
             return replace(base, score=0.0, passed=False, feedback=own_fault, output="", error=own_fault)
@@ -222,13 +221,26 @@ class Evaluator:
 
 
 def failure_of(execution: Execution) -> Failure | None:
-    """What a provider did to this execution, or None: read from the wire first, then from the exception."""
+    """What a provider did to this execution, or None: read from the wire first, then from the exception.
+
+    A target behind a URL is on the wire itself, so what it says of its failure is believed before the status.
+    """
     if execution.overrun and execution.in_flight:
-        return Failure("timeout", "the trial's time limit passed during a model call")
+        return Failure("timeout", "the trial's time limit passed during a call")
+    if isinstance(execution.error, TargetError):
+        return None
+    if isinstance(execution.error, ProviderError):
+        return _with_wait(failure_in(execution.error), execution.exchanges)
     on_wire = failure_on_the_wire(execution.exchanges)
     if on_wire is not None:
         return on_wire
     return failure_in(execution.error) if execution.error is not None else None
+
+
+def _with_wait(failure: Failure | None, exchanges: Sequence[Exchange]) -> Failure | None:
+    """The failure with the wait that the last answer asked for."""
+    asked = exchanges[-1].retry_after if exchanges else None
+    return failure if failure is None or asked is None else replace(failure, retry_after=asked)
 
 
 def remembered(row: Mapping[str, Any]) -> Graded | None:
@@ -241,9 +253,11 @@ def remembered(row: Mapping[str, Any]) -> Graded | None:
 def _own_fault(execution: Execution, failure: Failure | None, timeout: float | None) -> str | None:
     """In words, what the candidate or the target did wrong, or None."""
     if failure is not None:
-        return f"{failure.policy.says} ({failure.message})"
+        return failure.words
     if execution.overrun:
         return f"the target ran past its time limit of {timeout:g} s"
+    if isinstance(execution.error, TargetError):
+        return f"the target failed: {execution.error}"
     if execution.error is not None and not isinstance(execution.error, GradingError):
         return f"the target raised {type(execution.error).__name__}: {execution.error}"
     if execution.error is None and (execution.result is None or execution.result.output is None):

@@ -13,12 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rollout_local.errors import ProviderError
 from rollout_local.recordings import Exchange
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What to do about one kind of failure. `candidates_doing`: it is graded as the candidate's own failure."""
+    """What to do about one kind of failure. `candidates_doing`: it is graded as the candidate's own failure.
+
+    In `says`, `{who}` stands for who did not answer.
+    """
 
     says: str
     retried: bool = False
@@ -26,15 +30,15 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "rate_limit": Kind("the provider limits the rate of requests", retried=True),
-    "overload": Kind("the provider is overloaded or failed", retried=True),
-    "timeout": Kind("the provider did not answer in time", retried=True),
-    "connection": Kind("the connection to the provider failed", retried=True),
-    "malformed": Kind("the provider's answer was not readable", retried=True),
-    "auth": Kind("the provider refused the key"),
-    "quota": Kind("the provider's quota is spent"),
-    "model_not_found": Kind("the provider does not know the model"),
-    "bad_request": Kind("the provider refused the request"),
+    "rate_limit": Kind("{who} limits the rate of requests", retried=True),
+    "overload": Kind("{who} is overloaded or failed", retried=True),
+    "timeout": Kind("{who} did not answer in time", retried=True),
+    "connection": Kind("the connection to {who} failed", retried=True),
+    "malformed": Kind("the answer of {who} was not readable", retried=True),
+    "auth": Kind("{who} refused the key"),
+    "quota": Kind("{who}'s quota is spent"),
+    "model_not_found": Kind("{who} does not know the model"),
+    "bad_request": Kind("{who} refused the request"),
     "context_length": Kind("the request was longer than the model's context", candidates_doing=True),
     "content_filter": Kind("the provider's content filter refused the request", candidates_doing=True),
 }
@@ -43,16 +47,22 @@ KINDS: dict[str, Kind] = {
 
 @dataclass(frozen=True)
 class Failure:
-    """One failed request: its kind, the provider's words, and the wait that it asked for, in seconds."""
+    """One failed request: its kind, the words of `who` failed, and the wait that it asked for, in seconds."""
 
     kind: str
     message: str
     retry_after: float | None = None
+    who: str = "the provider"
 
     @property
     def policy(self) -> Kind:
         """What to do about it."""
         return KINDS[self.kind]
+
+    @property
+    def words(self) -> str:
+        """All of it in a phrase."""
+        return f"{self.policy.says.format(who=self.who)} ({self.message})"
 
 
 def failure_on_the_wire(exchanges: Sequence[Exchange]) -> Failure | None:
@@ -105,6 +115,8 @@ def _is_json(line: str) -> bool:
 def failure_in(error: BaseException) -> Failure | None:
     """What an exception says about a provider, for models that are not reached over a recorded wire; else None."""
     for link in _chain(error):
+        if isinstance(link, ProviderError):
+            return Failure(link.kind, _first_line(link), link.retry_after, link.who)
         status = getattr(link, "status_code", None)
         if isinstance(status, int) and status >= 400:
             return Failure(_kind_of_status(status, str(link)), _first_line(link))

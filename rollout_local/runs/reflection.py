@@ -73,7 +73,7 @@ class Reflector:
     def _wait_or_pause(self, kind: str, failure: Failure | None, error: Exception, tries: int) -> None:
         pause = None if failure is None else self.patience.wait(tries, failure, self.dice)
         if pause is None:
-            words = f"{failure.policy.says} ({failure.message})" if failure else f"{type(error).__name__}: {error}"
+            words = failure.words if failure else f"{type(error).__name__}: {error}"
             self.stop.stop(Paused(f"{kind}: {words}", reason="error"))
             self.stop.check()
         else:

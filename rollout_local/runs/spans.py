@@ -76,7 +76,7 @@ def _model_span(exchange: Exchange, span_id: str, prices: Prices) -> SpanRecord:
         cost_usd=0.0 if exchange.replayed else cost,
         started_at=iso(exchange.started),
         duration_s=exchange.duration,
-        error=f"{failure.policy.says} ({failure.message})" if failure else None,
+        error=failure.words if failure else None,
         replayed=exchange.replayed,
     )
 

@@ -8,9 +8,9 @@
     either → {"error": {"type", "message", "retryable"}}
 
 Invariant: a failure is not a zero. Only what the target itself calls its own failure (`retryable` false, with a status
-of 2xx, 400 or 422) or an answer that is JSON but no AgentResult is scored, as for a function that raises. Every other
-status, `retryable` true, an answer that cannot be read, a time-out and a lost connection are trouble on the way: they
-reach the caller as what `runs/provider.py` knows. The protocol is ours; nothing is claimed about the hosted SDK's wire.
+of 2xx, 400, 422 or 500) or an answer that is JSON but no AgentResult is scored, as for a function that raises. Every
+other status, `retryable` true, an answer that cannot be read, a time-out and a lost connection are trouble on the
+way: `ProviderError`. The protocol is ours; nothing is claimed about the hosted SDK's wire.
 
 Behaviour behind a URL cannot be hashed. `source` is what the target said of itself, so a change of code behind the
 URL is not noticed; put a version into the description to make it count.
@@ -20,92 +20,35 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any, Literal, NoReturn
 
 import httpx
-from pydantic import Field, StrictBool, ValidationError, field_validator
+from pydantic import BaseModel, Field, StrictBool, ValidationError, field_validator
 
 from rollout_local.documents import parse_json
 from rollout_local.domain.dataset import Task, Value
-from rollout_local.domain.identity import canonical_json, content_hash, text_hash, well_formed
+from rollout_local.domain.identity import content_hash, text_hash, well_formed
 from rollout_local.domain.target import AgentResult, Candidate, TargetKind, as_result
-from rollout_local.errors import InputError, ProviderError, RolloutError
+from rollout_local.errors import InputError, ProviderError, TargetError
 
 PROTOCOL: Literal["rollout-target/1"] = "rollout-target/1"
 TIMEOUT = 300.0
 """Seconds that an answer may take, where nothing else is said: agents are slow."""
 CONNECT_TIMEOUT = 10.0
-OWN_FAULT = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
+WHO = "the target's endpoint"
+OWN_FAULT = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.INTERNAL_SERVER_ERROR})
 """Statuses beside 2xx under which `retryable` false is the target's word on itself; others speak of the way to it."""
-
-_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e]*?)[ \t]*")
-_SECRET = re.compile(r"(?i)authorization|cookie|key|token|secret|passw|credential")
-_OURS = frozenset({"content-type", "content-length", "transfer-encoding", "host", "accept-encoding"})
-
-
-class TargetFailed(RolloutError):
-    """The target's own failure, in its words: the trial is scored 0 with them as feedback."""
-
-
-class TargetUnavailable(ProviderError):
-    """The target gave no answer that counts; the trial has no score. `status_code` says which failure it is."""
-
-    def __init__(self, message: str, status_code: int) -> None:
-        super().__init__(message, kind="overload")
-        self.status_code = status_code
-
-
-class HttpTarget:
-    """One target behind a URL. Safe to run from many threads; `close` ends its connections."""
-
-    def __init__(
-        self, url: str, described: Described, *, headers: Mapping[str, str] | None = None, timeout: float = TIMEOUT
-    ) -> None:
-        self.url = url
-        self.id = described.id
-        self.kind = described.kind
-        self.description = described.description
-        self.baseline = Candidate(text=described.baseline)  # type: ignore[call-arg]
-        self.source = described.source
-        self.source_hash = text_hash(self.source)
-        self._client = _client(url, headers or {}, timeout)
-
-    def run(self, task: Task, candidate: Candidate) -> AgentResult:
-        """Execute once. The trace id is the hash of what is asked, so that a replay asks the same.
-
-        Raises `TargetFailed` (the target's own failure), `TargetUnavailable` or httpx's errors (trouble on the way),
-        `InputError` where the answer is no AgentResult.
-        """
-        question: dict[str, Any] = well_formed({
-            "target": self.id,
-            "task": task.model_dump(include={"name", "instruction", "input", "metadata", "split"}),
-            "candidate": {"text": candidate.text},
-        })  # fmt: skip
-        trace_id = content_hash(question).removeprefix("sha256:")[:32]
-        try:
-            response = _ask(self._client, self.url, {"op": "run", **question, "trace_id": trace_id})
-        except httpx.DecodingError as error:
-            msg = f"the target's answer cannot be decompressed: {error}"
-            raise TargetUnavailable(msg, HTTPStatus.BAD_GATEWAY) from error
-        return _result(response)
-
-    def describe_again(self) -> None:
-        """Ask for the description once more, so that a recording that is open holds it for its replays.
-
-        Raises `InputError` where the target no longer says of itself what it said.
-        """
-        if self.source in [described.source for described in _described(self._client, self.url)]:
-            return
-        msg = f"{self.url}: target {self.id!r} no longer says of itself what it said before; start the command again"
-        raise InputError(msg)
-
-    def close(self) -> None:
-        """End the connections."""
-        self._client.close()
+PASSING: Mapping[int, str] = {
+    HTTPStatus.REQUEST_TIMEOUT: "timeout", HTTPStatus.GATEWAY_TIMEOUT: "timeout",
+    HTTPStatus.TOO_MANY_REQUESTS: "rate_limit", HTTPStatus.CONFLICT: "overload", HTTPStatus.TOO_EARLY: "overload",
+}  # fmt: skip
+"""Statuses that say: later (with all others from 500 on)."""
+REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 
 class Described(Value):
@@ -118,8 +61,9 @@ class Described(Value):
 
     @property
     def source(self) -> str:
-        """All of it and the protocol, as canonical JSON."""
-        return canonical_json({"protocol": PROTOCOL, **self.model_dump()})
+        """All of it and the protocol, as JSON with sorted keys."""
+        said = {"protocol": PROTOCOL, **self.model_dump(mode="json")}
+        return json.dumps(said, indent=2, sort_keys=True, ensure_ascii=False)
 
     @field_validator("id")
     @classmethod
@@ -138,12 +82,109 @@ class Described(Value):
         raise ValueError(msg)
 
 
+@dataclass(frozen=True)
+class Endpoint:
+    """A URL that speaks the protocol. `headers` go with every question, `timeout` (seconds) bounds an answer.
+
+    `clean` takes secrets out of an answer before anything else sees it.
+    """
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = TIMEOUT
+    clean: Callable[[bytes], bytes] = bytes
+
+    def target(self, id: str | None = None) -> HttpTarget:
+        """The target with this id, or the only one there is, as it describes itself now.
+
+        Raises `InputError` (what is wrong, where, what to do), or `ProviderError` where it cannot be asked at present.
+        """
+        with self.client() as client:
+            found = _described(self, client)
+        known = ", ".join(target.id for target in found)
+        chosen = [target for target in found if id in (None, target.id)]
+        if len(chosen) == 1:
+            return HttpTarget(self, chosen[0])
+        if chosen:
+            msg = f"{self.url} describes {known}; name one with --target"
+        else:
+            msg = f"{self.url} describes no target {id!r} (it describes: {known}); check --target"
+        raise InputError(msg)
+
+    def as_described(self, source: str) -> HttpTarget:
+        """The target as it described itself before (`HttpTarget.source`); nobody is asked."""
+        said = {name: value for name, value in json.loads(source).items() if name != "protocol"}
+        return HttpTarget(self, Described.model_validate(said))
+
+    def client(self) -> httpx.Client:
+        """A client without a limit on connections: how many trials run at once is the run's to say."""
+        return httpx.Client(
+            headers=dict(self.headers),
+            timeout=httpx.Timeout(self.timeout, connect=min(self.timeout, CONNECT_TIMEOUT)),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+            trust_env=not _is_loopback(httpx.URL(self.url).host),  # no proxy stands between this machine and itself
+        )
+
+    def ask(self, client: httpx.Client, question: Mapping[str, Any]) -> Reply:
+        """One question and its answer. Raises `ProviderError` where there is none."""
+        body = json.dumps({"protocol": PROTOCOL, **question}, ensure_ascii=False, allow_nan=False).encode()
+        try:
+            response = client.post(self.url, content=body, headers={"Content-Type": "application/json"})
+        except httpx.TimeoutException as error:
+            raise _trouble("timeout", "no answer in time") from error
+        except httpx.DecodingError as error:
+            raise _trouble("malformed", f"it cannot be decompressed: {error}") from error
+        except httpx.RequestError as error:
+            raise _trouble("connection", str(error) or type(error).__name__) from error
+        # JSON is UTF-8 (RFC 8259, 8.1), whatever the header says
+        text = self.clean(response.content).decode("utf-8-sig", "replace")
+        return Reply(response.status_code, text, response.headers.get("location", ""))
+
+
+class HttpTarget:
+    """One target behind a URL. Safe to run from many threads; `close` ends its connections."""
+
+    def __init__(self, endpoint: Endpoint, described: Described) -> None:
+        self.endpoint = endpoint
+        self.id = described.id
+        self.kind = described.kind
+        self.description = described.description
+        self.baseline = Candidate(text=described.baseline)  # type: ignore[call-arg]
+        self.source = described.source
+        self.source_hash = text_hash(self.source)
+        self._client = endpoint.client()
+
+    def run(self, task: Task, candidate: Candidate) -> AgentResult:
+        """Execute once. The trace id is the hash of what is asked, so that a replay asks the same.
+
+        Raises `TargetError` (the target's own failure), `ProviderError` (trouble on the way), `InputError` where the
+        answer is no AgentResult.
+        """
+        question: dict[str, Any] = well_formed({
+            "target": self.id,
+            "task": task.model_dump(include={"name", "instruction", "input", "metadata", "split"}),
+            "candidate": {"text": candidate.text},
+        })  # fmt: skip
+        trace_id = content_hash(question).removeprefix("sha256:")[:32]
+        return _result(self.endpoint.ask(self._client, {"op": "run", **question, "trace_id": trace_id}))
+
+    def now(self) -> HttpTarget:
+        """The target as it describes itself now. Raises as `Endpoint.target` does."""
+        return self.endpoint.target(self.id)
+
+    def close(self) -> None:
+        """End the connections."""
+        self._client.close()
+
+
 class _Description(Value):
     protocol: Literal["rollout-target/1"] = PROTOCOL
     targets: tuple[Described, ...] = Field(min_length=1)
 
 
-class _Error(Value):
+class _Error(BaseModel):
+    """An error of the protocol. `retryable` has to be there: it tells one from the error of a proxy or a provider."""
+
     type: str
     message: str
     retryable: StrictBool
@@ -153,82 +194,55 @@ class _Error(Value):
         return f"{self.type}: {self.message}"
 
 
-def describe(url: str, headers: Mapping[str, str] | None = None, timeout: float = TIMEOUT) -> list[HttpTarget]:
-    """The targets behind a URL, in their order. Raises `InputError`: what is wrong, where, what to do."""
-    _require_address(url, headers or {})
-    with _client(url, headers or {}, timeout) as client:
-        found = _described(client, url)
-    return [HttpTarget(url, described, headers=headers, timeout=timeout) for described in found]
+@dataclass(frozen=True)
+class Reply:
+    """An answer: its status, its text, and where a redirect leads."""
+
+    status: int
+    text: str
+    location: str = ""
+
+    @property
+    def shown(self) -> str:
+        """Status and the beginning of the text, in one line."""
+        return f"HTTP {self.status}: {' '.join(self.text.split())[:200] or 'an empty body'}"
+
+    @property
+    def is_success(self) -> bool:
+        """A status of 2xx."""
+        return 200 <= self.status < 300
+
+    @cached_property
+    def said(self) -> dict[str, Any] | None:
+        """The JSON object, or None. Half a surrogate pair, as models' replies have them, is let pass."""
+        try:
+            said = well_formed(json.loads(self.text, parse_constant=_refuse_constant))
+        except (ValueError, RecursionError):
+            return None
+        return said if isinstance(said, dict) else None
+
+    @cached_property
+    def error(self) -> _Error | None:
+        """The error, where the answer is one in the protocol's shape."""
+        try:
+            return _Error.model_validate((self.said or {}).get("error"))
+        except ValidationError:
+            return None
+
+    def trouble(self, words: str, *, retryable: bool) -> ProviderError:
+        """Trouble on the way, by the status; `retryable`: asking again may help, whatever the status."""
+        lasting = "auth" if self.status in REFUSED else "bad_request"
+        failed = retryable or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return _trouble(PASSING.get(self.status, "overload" if failed else lasting), words)
 
 
-def as_described(url: str, source: str) -> HttpTarget:
-    """The target as it was described before (`HttpTarget.source`): in a replay nobody is asked."""
-    said = {name: value for name, value in json.loads(source).items() if name != "protocol"}
-    return HttpTarget(url, Described.model_validate(said))
+def _trouble(kind: str, words: str) -> ProviderError:
+    return ProviderError(words, kind=kind, who=WHO)
 
 
-def headers_of(
-    given: Sequence[str], bearer_env: str | None, environ: Mapping[str, str], *, required: bool = True
-) -> dict[str, str]:
-    """Headers from `--target-header "Name: value"` and `--target-bearer-env VARIABLE`.
-
-    A value `$VARIABLE` is read from the environment, and a header that is named like a credential must be one: what
-    is given on the command line is stored with the run. In a replay nothing is sent, so nothing is `required`.
-    """
-    headers: dict[str, str] = {}
-    for text in given:
-        name, value = _parted(text)
-        if value.startswith("$"):
-            value = _variable(value[1:], f"--target-header {name}", environ, required=required)
-        elif _SECRET.search(name):
-            msg = f"--target-header {name} looks like a credential, and the flag is stored with the run; write " + (
-                "--target-bearer-env VARIABLE" if name.lower() == "authorization" else f'"{name}: $VARIABLE"'
-            )
-            raise InputError(msg)
-        headers[name] = value
-    if bearer_env is not None:
-        token = _variable(bearer_env, "--target-bearer-env", environ, required=required)
-        headers["Authorization"] = f"Bearer {token}"
-    return headers
-
-
-def _parted(text: str) -> tuple[str, str]:
-    found = _HEADER.fullmatch(text)
-    if found is None:
-        msg = f'--target-header takes "Name: value" in plain ASCII, not {text!r}'
-        raise InputError(msg)
-    if found[1].lower() in _OURS:
-        msg = f"--target-header {found[1]} is set by the client itself; leave it out"
-        raise InputError(msg)
-    return found[1], found[2]
-
-
-def _variable(name: str, flag: str, environ: Mapping[str, str], *, required: bool) -> str:
-    value = environ.get(name, "").strip()
-    if not value and required:
-        msg = f"{flag} reads the environment variable {name}, which is not set; set it"
-        raise InputError(msg)
-    if not value.isascii() or not value.isprintable():
-        msg = f"{flag} reads the environment variable {name}, whose value no HTTP header can hold; correct it"
-        raise InputError(msg)
-    return value
-
-
-def _require_address(url: str, headers: Mapping[str, str]) -> None:
-    try:
-        parts = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        msg = f"--target-url {url} is no URL ({error}); give one such as http://127.0.0.1:3000/rollout"
-        raise InputError(msg) from error
-    if parts.scheme not in ("http", "https") or not parts.host:
-        msg = f"--target-url {url} is no http or https URL; give one such as http://127.0.0.1:3000/rollout"
-        raise InputError(msg)
-    if parts.userinfo:
-        msg = f"--target-url for {parts.host} holds a password, and is stored with the run; use --target-bearer-env"
-        raise InputError(msg)
-    if parts.scheme == "http" and not _is_loopback(parts.host) and any(map(_SECRET.search, headers)):
-        msg = f"--target-url {url} would send a credential unencrypted to {parts.host}; use https, or loopback"
-        raise InputError(msg)
+def _refuse_constant(name: str) -> NoReturn:
+    msg = f"{name} has no place in JSON"
+    raise ValueError(msg)
 
 
 def _is_loopback(host: str) -> bool:
@@ -238,32 +252,10 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def _client(url: str, headers: Mapping[str, str], timeout: float) -> httpx.Client:
-    """A client without a limit on connections: how many trials run at once is the run's to say."""
-    return httpx.Client(
-        headers=dict(headers),
-        timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT)),
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
-        trust_env=not _is_loopback(httpx.URL(url).host),  # no proxy stands between this machine and itself
-    )
-
-
-def _ask(client: httpx.Client, url: str, question: Mapping[str, Any]) -> httpx.Response:
-    body = json.dumps({"protocol": PROTOCOL, **question}, ensure_ascii=False, allow_nan=False).encode()
-    return client.post(url, content=body, headers={"Content-Type": "application/json"})
-
-
-def _described(client: httpx.Client, url: str) -> Sequence[Described]:
-    try:
-        response = _ask(client, url, {"op": "describe"})
-    except httpx.TimeoutException as error:
-        msg = f"{url} did not answer in time; see whether the target's server is up"
-        raise InputError(msg) from error
-    except httpx.HTTPError as error:
-        msg = f"{url} cannot be asked ({error}); start the target's server, or correct --target-url"
-        raise InputError(msg) from error
-    _require_success(response, url)
-    found = _description(_text(response), url)
+def _described(endpoint: Endpoint, client: httpx.Client) -> Sequence[Described]:
+    reply, url = endpoint.ask(client, {"op": "describe"}), endpoint.url
+    _require_success(reply, url)
+    found = _description(reply.text, url)
     twice = [name for name, count in Counter(target.id for target in found).items() if count > 1]
     if twice:
         msg = f"{url} describes two targets with the id {twice[0]!r}; give one of them another id"
@@ -271,18 +263,20 @@ def _described(client: httpx.Client, url: str) -> Sequence[Described]:
     return found
 
 
-def _require_success(response: httpx.Response, url: str) -> None:
+def _require_success(reply: Reply, url: str) -> None:
     """Refuse a status that is no success, and an error under one that is."""
-    error = _error_in(_object(response))
-    if response.is_success and error is None:
+    error = reply.error
+    if reply.is_success and error is None:
         return
-    if response.has_redirect_location:
-        msg = f"{url} answers with a redirect to {response.headers['location']}; give that as --target-url"
-    elif response.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        msg = f"{url} refuses (HTTP {response.status_code}); give its token with --target-bearer-env VARIABLE"
+    words = error.words if error else reply.shown
+    if reply.status in PASSING or reply.status > HTTPStatus.INTERNAL_SERVER_ERROR or (error and error.retryable):
+        raise reply.trouble(words, retryable=True)
+    if reply.location:
+        msg = f"{url} answers with a redirect to {reply.location}; give that as --target-url"
+    elif reply.status in REFUSED:
+        msg = f"{url} refuses (HTTP {reply.status}); give its token with --target-bearer-env VARIABLE"
     else:
-        what = error.words if error else f"it answers {_shown(response)}"
-        msg = f"{url} does not describe its targets: {what}; see whether it speaks {PROTOCOL} at this path"
+        msg = f"{url} does not describe its targets ({words}); see whether it speaks {PROTOCOL} at this path"
     raise InputError(msg)
 
 
@@ -297,54 +291,14 @@ def _description(text: str, url: str) -> Sequence[Described]:
         raise InputError(msg) from None
 
 
-def _result(response: httpx.Response) -> AgentResult:
-    said = _object(response)
-    error = _error_in(said)
-    status = response.status_code
-    if error is not None and not error.retryable and (response.is_success or status in OWN_FAULT):
-        raise TargetFailed(error.words)
-    if status >= HTTPStatus.BAD_REQUEST:
-        raise TargetUnavailable(error.words if error else _shown(response), status)
+def _result(reply: Reply) -> AgentResult:
+    said, error = reply.said, reply.error
     if error is not None:
-        raise TargetUnavailable(error.words, HTTPStatus.SERVICE_UNAVAILABLE)
-    if said is None or "error" in said or not response.is_success:
-        msg = f"the target's answer is not one of {PROTOCOL}: {_shown(response)}"
-        raise TargetUnavailable(msg, HTTPStatus.BAD_GATEWAY)
-    if said.get("protocol", PROTOCOL) != PROTOCOL:
-        msg = f"the target answers in protocol {said['protocol']!r}, not {PROTOCOL}"
-        raise TargetUnavailable(msg, HTTPStatus.BAD_GATEWAY)
-    return as_result({name: value for name, value in said.items() if name != "protocol"})
-
-
-def _object(response: httpx.Response) -> dict[str, Any] | None:
-    """The JSON object of an answer, or None. Half a surrogate pair, as models' replies have them, is let pass."""
-    try:
-        said = well_formed(json.loads(_text(response), parse_constant=_refuse_constant))
-    except (ValueError, RecursionError):
-        return None
-    return said if isinstance(said, dict) else None
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    msg = f"{name} has no place in JSON"
-    raise ValueError(msg)
-
-
-def _error_in(said: Mapping[str, Any] | None) -> _Error | None:
-    """The error of an answer that is one in the protocol's shape, or None."""
-    if said is None or not set(said) <= {"protocol", "error"}:
-        return None
-    try:
-        return _Error.model_validate(said.get("error"))
-    except ValidationError:
-        return None
-
-
-def _text(response: httpx.Response) -> str:
-    """JSON is UTF-8 (RFC 8259, 8.1), whatever the header says."""
-    return response.content.decode("utf-8-sig", "replace")
-
-
-def _shown(response: httpx.Response) -> str:
-    said = " ".join(_text(response).split())
-    return f"HTTP {response.status_code}: {said[:200] or 'an empty body'}"
+        if not error.retryable and (reply.is_success or reply.status in OWN_FAULT):
+            raise TargetError(error.words)
+        raise reply.trouble(error.words, retryable=error.retryable)
+    if not reply.is_success:
+        raise reply.trouble(reply.shown, retryable=False)
+    if said is None or said.get("error") is not None or said.get("protocol", PROTOCOL) != PROTOCOL:
+        raise _trouble("malformed", f"not one of {PROTOCOL}: {reply.shown}")
+    return as_result({name: value for name, value in said.items() if name not in ("protocol", "error")})
