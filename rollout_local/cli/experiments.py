@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,17 +56,16 @@ def new(
 @folder_argument
 @click.option("--reflection-api-base", help="URL of a local server for the reflection model.")
 @click.option("--task-api-base", help="URL of a local server for the task model.")
+@click.option("--target-url", help="URL of the target, where it is behind one.")
 @common
 def run(
-    *, folder: Path, reflection_api_base: str | None, task_api_base: str | None, db_path: Path, as_json: bool,
-    quiet: bool, no_color: bool,
+    *, folder: Path, db_path: Path, as_json: bool, quiet: bool, no_color: bool, **servers: str | None
 ) -> int:  # fmt: skip
     """Run an experiment live, and record it anew in place of its recording."""
     from rollout_local.experiments import replay
 
-    servers = _servers(reflection_api_base, task_api_base)
     with shown(quiet=quiet or as_json, color=not no_color) as watch:
-        outcome = replay.record(folder, db_path, servers, watch)
+        outcome = replay.record(folder, db_path, _given(servers), watch)
     if as_json:
         print_json({"run_id": outcome.run_id, "status": outcome.status, "message": outcome.message})
     else:
@@ -78,17 +77,16 @@ def run(
 @folder_argument
 @click.option("--reflection-api-base", help="URL of a local server for the reflection model.")
 @click.option("--task-api-base", help="URL of a local server for the task model.")
+@click.option("--target-url", help="URL of the target, where it is behind one.")
 @common
 def sweep(
-    *, folder: Path, reflection_api_base: str | None, task_api_base: str | None, db_path: Path, as_json: bool,
-    quiet: bool, no_color: bool,
+    *, folder: Path, db_path: Path, as_json: bool, quiet: bool, no_color: bool, **servers: str | None
 ) -> int:  # fmt: skip
     """Run every cell of the manifest's [sweep], live; again to go on where it stopped."""
     from rollout_local.experiments import sweep as library
 
-    servers = _servers(reflection_api_base, task_api_base)
     with database(db_path, create=True) as store, shown(quiet=quiet or as_json, color=not no_color) as watch:
-        found = library.sweep(folder, store, servers, watch)
+        found = library.sweep(folder, store, _given(servers), watch)
     if as_json:
         print_json({"cells": [vars(cell) for cell in found], "summary": library.summary(found)})
     else:
@@ -220,10 +218,9 @@ def _say(folder: Path, result: Any, *, with_report: bool, color: bool) -> None:
         click.echo("  The models in this recording were a scripted simulator, not real models.")
 
 
-def _servers(reflection: str | None, task: str | None) -> dict[str, Any]:
+def _given(servers: Mapping[str, str | None]) -> dict[str, Any]:
     """The operational settings that name local servers."""
-    given = {"reflection_api_base": reflection, "task_api_base": task}
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in servers.items() if value is not None}
 
 
 def _print_sweep(found: Any, groups: Any) -> None:

@@ -108,6 +108,9 @@ class RunConfig(Value):
     modules: tuple[str, ...] = ()
     target: str | None = None
     target_url: str | None = None
+    target_headers: tuple[str, ...] = ()
+    """`Name: value`, as given; a value that may be a secret is `$VARIABLE`."""
+    target_bearer_env: str | None = None
     capability: str | None = None
     """`NAME@VERSION`, pinned when the run is created."""
     agent: str | None = None
@@ -172,7 +175,8 @@ OPERATIONAL = frozenset(
     {
         "concurrency", "max_cost", "max_seconds", "log_dir", "recording", "record_mode", "no_recording", "offline",
         "allow_hosts", "executor", "name", "tags", "run_ref", "project", "prices", "reflection_api_base",
-        "task_api_base", "ignore_fields", "min_holdout_improvement", "confidence", "simulated",
+        "task_api_base", "target_url", "target_headers", "target_bearer_env", "ignore_fields",
+        "min_holdout_improvement", "confidence", "simulated",
     }
 )  # fmt: skip
 """Fields of `RunConfig` that do not decide the search: hosts, limits of time and cost, names, the gate."""

@@ -72,6 +72,9 @@ def from_run(store: Store, reference: str, folder: Path, name: str, root: Path) 
 
 def _fill(store: Store, run: Mapping[str, Any], folder: Path, name: str, recording: Path) -> None:
     config = RunConfig.model_validate_json(run["config_json"])
+    if config.capability is not None:
+        msg = f"run {run['id']} is of a capability; lay its experiment out by hand, with capability = FOLDER"
+        raise InputError(msg)
     if run["val_dataset_id"] is not None:
         msg = f"run {run['id']} has a val dataset of its own; an experiment holds one dataset"
         raise InputError(msg)
@@ -107,7 +110,7 @@ def _files_of(source: str) -> list[tuple[str, str]]:
 def _manifest(run: Mapping[str, Any], config: RunConfig, name: str, slug: str, verifiers: list[str]) -> str:
     lines = [
         f"name = {json.dumps(name)}", f'description = "Laid out from run {run["id"]}."',
-        f"module = {json.dumps(config.modules[0])}", f"target = {json.dumps(run['target_id'])}",
+        *(f"module = {json.dumps(name)}" for name in config.modules[:1]), f"target = {json.dumps(run['target_id'])}",
         f'dataset = "datasets/{slug}"',
         f"verifier = {json.dumps(verifiers[0] if len(verifiers) == 1 else verifiers)}", 'splits = "splits.json"',
         'recording = "recording.yaml"', f"simulated = {json.dumps(config.simulated)}", "", "[run]",

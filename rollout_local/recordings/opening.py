@@ -58,6 +58,7 @@ def open_recording(
     versions: Mapping[str, str] = _NONE,
     lease: str | None = None,
     allow_hosts: Sequence[str] | None = None,
+    secrets: Sequence[str] = (),
     sink: Sink | None = None,
 ) -> Iterator[Recording]:
     """Record and replay every covered client of this process until the block ends.
@@ -66,12 +67,14 @@ def open_recording(
     what is recorded and records the rest; `none` serves only, without a socket; `once` records a new file and only
     serves an existing one; `all` records anew (the old file stays as `….previous` unless the block ends without error).
     `ignore_fields` are left out of requests' identity. `strict` forbids answers of other scopes, and an end with
-    interactions unplayed. `allow_hosts` (may be empty) lets a live run reach loopback and these hosts only.
+    interactions unplayed. `allow_hosts` (may be empty) lets a live run reach loopback and these hosts only. `secrets`
+    are taken out wherever they stand, beside those of the environment that are named so.
 
     Raises `RecordingError` where the file cannot be used, a client is not as known, or a recording is open.
     """
     mode = RecordMode(mode)
     wanted_reader = Reader(Redactor(os.environ), ignore_fields)
+    wanted_reader.redactor.learn(secrets)
     with ExitStack() as stack:
         clients.check()
         if path is None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from rollout_local.domain.run import RunConfig
 from rollout_local.domain.target import Target
 from rollout_local.runs import environment
-from rollout_local.runs.setup import find_target
+from rollout_local.runs.target import find_target
 from rollout_local.search.engines import ENGINES
 from rollout_local.store.schema import Store
 from rollout_local.targets.program import ProgramTarget

@@ -12,7 +12,7 @@ from rollout_local.domain.run import RunConfig
 from rollout_local.domain.target import Candidate
 from rollout_local.errors import InputError, NotFound
 from rollout_local.runs import environment
-from rollout_local.runs.setup import find_target
+from rollout_local.runs.target import find_again
 from rollout_local.store import reads
 from rollout_local.store.schema import Store, open_store
 from rollout_local.targets.program import ProgramTarget, ensemble_of, saved
@@ -79,7 +79,8 @@ def winning_program(store: Store, run: Mapping[str, Any], folder: Path) -> str:
 def _program(store: Store, run: Mapping[str, Any], folder: Path) -> ProgramTarget:
     config = RunConfig.model_validate_json(run["config_json"])
     with environment.for_target(config, offline_keys=True):
-        target = find_target(config, folder, store)
+        source = reads.target(store, run["target_row_id"])["source"]
+        target = find_again(config, source, config.target_url, folder, store)
     if not isinstance(target, ProgramTarget):
         msg = f"target {target.id!r} is no DSPy program; `rollout optimize export {run['id']}` gives its text"
         raise InputError(msg)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ from rollout_local.domain.run import RunConfig
 from rollout_local.domain.target import AgentResult
 from rollout_local.models import key_of, key_variable
 from rollout_local.reports.forecast import detectable_lift, proposals_bought
-from rollout_local.runs import environment
+from rollout_local.runs import endpoint, environment
 from rollout_local.runs.fingerprint import versions
 from rollout_local.runs.forewarnings import findings
 from rollout_local.runs.setup import Setup, check_unchanged, load, prepare, reflection_key_problem
+from rollout_local.runs.target_headers import variables_of
 from rollout_local.store import reads
 from rollout_local.store.schema import Store
 from rollout_local.verifiers.grade import fits, grade
@@ -33,6 +35,7 @@ def of_run(store: Store, reference: str, folder: Path, changes: Mapping[str, Any
     config = RunConfig.model_validate_json(run["config_json"])
     with environment.for_target(config, offline_keys=False):
         setup = load(store, run, folder, changes)
+        setup = replace(setup, target=endpoint.as_now(setup.target, setup.config))
         check_unchanged(store, run, setup, ())
         return _document(setup)
 
@@ -48,6 +51,7 @@ def _findings(setup: Setup) -> Iterator[Finding]:
     yield _ok(
         "target", f"{target.id} ({target.kind}), baseline of {_length(setup)} characters, {target.source_hash[:19]}"
     )
+    yield from _endpoint(setup.config)
     yield _ok("dataset", f"{setup.dataset.slug}, {len(setup.dataset.tasks)} tasks, {setup.dataset.content_hash[:19]}")
     sizes = ", ".join(f"{name} {n}" for name, n in split.sizes().items())
     yield _ok("splits", f"{sizes}; no task or question is in two of them. {split.note}".strip())
@@ -57,6 +61,16 @@ def _findings(setup: Setup) -> Iterator[Finding]:
     yield from _keys(setup.config)
     yield from ({"check": check, "status": status, "detail": detail} for check, status, detail in findings(setup))
     yield from _budget(setup)
+
+
+def _endpoint(config: RunConfig) -> Iterator[Finding]:
+    """What a target behind a URL is asked with, and what of it cannot be known."""
+    if config.target_url is None:
+        return
+    read = variables_of(config.target_headers, config.target_bearer_env)
+    yield _ok("target", f"behind {config.target_url}" + (f", with headers from {', '.join(read)}" if read else ""))
+    detail = "a change of the code behind a URL is not noticed; put a version into what the target says of itself"
+    yield {"check": "target", "status": "warn", "detail": detail}
 
 
 def _length(setup: Setup) -> int:

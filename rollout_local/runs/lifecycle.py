@@ -12,14 +12,14 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rollout_local.domain.run import RunConfig, RunStatus, StopReason
 from rollout_local.errors import Cancelled, LeaseLost, Paused, RecordingMiss, Refused, RolloutError, StopSearch
 from rollout_local.recordings import Recording, RecordMode, open_recording
-from rollout_local.runs import environment
+from rollout_local.runs import endpoint, environment
 from rollout_local.runs.clock import new_id, now
 from rollout_local.runs.evaluation import Evaluator
 from rollout_local.runs.execution import Executor, Wire
@@ -85,6 +85,8 @@ def execute(
     require_free(store, run["id"])
     with environment.for_target(config, offline_keys=config.record_mode == "none"):
         setup = load(store, run, folder, changes or {})
+        if not _is_served(run, fresh=fresh):
+            setup = replace(setup, target=endpoint.as_now(setup.target, config, or_as_before=True))
         taken_over = check_unchanged(store, run, setup, accepted)
         require_runnable(config, folder)
         lease = acquire(store, run["id"])
@@ -105,6 +107,7 @@ def execute(
         except LeaseLost as lost:
             raise Refused(str(lost)) from lost
         finally:
+            endpoint.close(setup.target)
             with contextlib.suppress(RolloutError, StopSearch):
                 lease.release()
 
@@ -170,7 +173,7 @@ class _Runner:
         with open_recording(
             path, RecordMode(config.record_mode), ignore_fields=config.ignore_fields, engine="litellm",
             versions=versions(), allow_hosts=config.allow_hosts if config.offline else None, sink=wire,
-            lease=str(self.lease.token), strict=self.strict,
+            lease=str(self.lease.token), strict=self.strict, secrets=endpoint.headers(config, required=False).secrets,
         ) as recording:  # fmt: skip
             lifecycle.set_recording(self.store, self.run_id, name)
             yield recording, wire
@@ -189,6 +192,8 @@ class _Runner:
     def _work(self, journal: Journal, recording: Recording, wire: Wire, *, fresh: bool) -> Outcome:
         attempt = self._attempt(journal, recording, wire, fresh=fresh)
         try:
+            if not _is_served(self.row, fresh=fresh):
+                endpoint.record_description(self.setup.target)
             result = attempt.run()
         except StopSearch as reason:
             attempt.evaluator.drain()
@@ -214,7 +219,7 @@ class _Runner:
         }  # fmt: skip
         evaluator = Evaluator(
             executor=Executor(self.setup.target, recording, wire, config.timeout), specs=self.setup.specs,
-            retry_unscored=fresh or self.row["status"] != RunStatus.COMPLETED, pace=self._pace(journal),
+            retry_unscored=not _is_served(self.row, fresh=fresh), pace=self._pace(journal),
             on_trial=self._count, reuse=config.reuse, **shared,
         )  # fmt: skip
         reflector = Reflector(wire=wire, **shared)
@@ -325,6 +330,11 @@ def _make_place(path: Path, *, held_by_another: bool) -> None:
     except OSError as error:
         msg = f"{path} cannot be written ({error.strerror or error}); mend that and go on"
         raise Paused(msg, reason="error") from error
+
+
+def _is_served(run: Mapping[str, Any], *, fresh: bool) -> bool:
+    """A run that has completed is served from its journal: nothing is asked of anybody."""
+    return not fresh and bool(run["status"] == RunStatus.COMPLETED)
 
 
 def _require_startable(run: Mapping[str, Any], *, fresh: bool) -> None:

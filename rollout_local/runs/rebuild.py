@@ -15,7 +15,8 @@ from rollout_local.errors import InputError, NotFound
 from rollout_local.runs import environment
 from rollout_local.runs.fingerprint import require_same, text_difference
 from rollout_local.runs.logdir import read_run, stored_parts
-from rollout_local.runs.setup import Setup, find_target, insert
+from rollout_local.runs.setup import Setup, insert
+from rollout_local.runs.target import find_again
 from rollout_local.store import reads
 from rollout_local.store.schema import Store
 
@@ -58,5 +59,5 @@ def _setup(document: dict[str, Any], log_dir: Path, folder: Path) -> Setup:
     parts = stored_parts(document, log_dir)
     config = parts["config"].model_copy(update={"log_dir": str(log_dir)})
     with environment.for_target(config, offline_keys=False):
-        target = find_target(config, folder)
+        target = find_again(config, str(document["target"]["source"]), config.target_url, folder)
     return Setup(**{**parts, "config": config}, target=target)

@@ -26,20 +26,14 @@ from rollout_local.models import key_of, key_variable
 from rollout_local.reports.forecast import calls_of_budget
 from rollout_local.runs.clock import new_run_id, now
 from rollout_local.runs.fingerprint import inputs, require_same, text_difference
+from rollout_local.runs.target import find_again, find_target, pinned
 from rollout_local.search.engines import arguments_of, require_known
-from rollout_local.store import catalog, reads, releases
+from rollout_local.store import catalog, reads
 from rollout_local.store.lifecycle import insert_run
 from rollout_local.store.schema import Store
-from rollout_local.targets.agent_files import of_row
 from rollout_local.targets.capability import CapabilityTarget
 from rollout_local.targets.program import ProgramTarget
 from rollout_local.targets.program_examples import dataset_of
-from rollout_local.targets.registry import (
-    get_optimization_target,
-    list_optimization_targets,
-    load_modules,
-    program_named,
-)
 from rollout_local.verifiers.grade import read_spec, validate
 from rollout_local.verifiers.rewards import as_spec, require_dataset
 
@@ -81,7 +75,7 @@ def prepare(config: RunConfig, folder: Path, store: Store | None) -> Setup:
 
     Raises `InputError` with what is wrong, where, and what to do.
     """
-    config = _pinned(with_arguments(config), store)
+    config = pinned(with_arguments(config), store)
     target = find_target(config, folder, store)
     if config.arguments:
         arguments_of(config.optimizer).loaded(config.arguments)  # what is named as code is there
@@ -153,11 +147,12 @@ def insert(store: Store, setup: Setup, run_id: str | None = None) -> dict[str, A
 
 def load(store: Store, run: Mapping[str, Any], folder: Path, changes: Mapping[str, Any]) -> Setup:
     """The setup of a stored run; `changes` replace operational settings of its config for this time."""
-    config = RunConfig.model_validate({**json.loads(run["config_json"]), **changes})
-    val_id = run["val_dataset_id"]
+    began_with = json.loads(run["config_json"])
+    config = RunConfig.model_validate({**began_with, **changes})
+    source, val_id = reads.target(store, run["target_row_id"])["source"], run["val_dataset_id"]
     return Setup(
         config=config,
-        target=find_target(config, folder, store),
+        target=find_again(config, source, began_with.get("target_url"), folder, store),
         dataset=catalog.load_dataset(store, run["dataset_id"]),
         val_dataset=catalog.load_dataset(store, val_id) if val_id is not None else None,
         split=Split.model_validate_json(run["split_json"]),
@@ -172,36 +167,6 @@ def check_unchanged(store: Store, run: Mapping[str, Any], setup: Setup, accepted
     seen = json.loads(canonical_json(setup.inputs))
     explain = {"target": text_difference(stored["source"], setup.target.source) or "its baseline or description"}
     return require_same(json.loads(run["fingerprint_json"]), seen, accepted, explain)
-
-
-def find_target(config: RunConfig, folder: Path, store: Store | None = None) -> Target:
-    """The agent of a capability; or import the modules and pick the target that is named, or the only one."""
-    if config.capability is not None:
-        return _agent(config, store)
-    if not config.modules and not list_optimization_targets():
-        msg = "no module is named; give --module as in `import app.targets`"
-        raise InputError(msg)
-    load_modules(config.modules, folder)
-    if config.target is not None:
-        return _named_target(config)
-    targets = list_optimization_targets()
-    if len(targets) == 1:
-        return targets[0]
-    known = ", ".join(target.id for target in targets)
-    modules = ", ".join(config.modules) or "this process"
-    msg = f"{modules} registers {known or 'no target'}; " + (
-        "name one with --target" if targets else "decorate a function with @rollout.optimize(id=…, baseline=…)"
-    )
-    raise InputError(msg)
-
-
-def _named_target(config: RunConfig) -> Target:
-    assert config.target is not None
-    if config.target not in [target.id for target in list_optimization_targets()]:
-        program = program_named(config.target, config.modules)
-        if program is not None:
-            return program
-    return get_optimization_target(config.target)
 
 
 def reflection_key_problem(config: RunConfig) -> str | None:
@@ -225,33 +190,6 @@ def require_runnable(config: RunConfig, folder: Path) -> None:
     problem = reflection_key_problem(config)
     if problem is not None:
         raise InputError(problem)
-
-
-def _pinned(config: RunConfig, store: Store | None) -> RunConfig:
-    """The config with the capability's version in it: a run is of one version, whatever is published later."""
-    if config.capability is None:
-        return config
-    if config.modules or config.target is not None:
-        msg = "--capability is a target of its own; leave out --module and --target, and name its agent with --agent"
-        raise InputError(msg)
-    row = releases.find_version(_database(store), config.capability)
-    return config.model_copy(update={"capability": f"{row['name']}@{row['version']}"})
-
-
-def _agent(config: RunConfig, store: Store | None) -> CapabilityTarget:
-    assert config.capability is not None
-    capability = of_row(releases.find_version(_database(store), config.capability))
-    return CapabilityTarget(
-        capability, config.agent, task_model=config.task_model, api_base=config.task_api_base,
-        params=config.task_params,
-    )  # fmt: skip
-
-
-def _database(store: Store | None) -> Store:
-    if store is None:
-        msg = "there is no database to find a capability in; `rollout capabilities publish DIR` first"
-        raise InputError(msg)
-    return store
 
 
 def _specs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,9 +51,10 @@ def show(*, run: str, db_path: Path, as_json: bool, quiet: bool, no_color: bool)
         document = {**json_columns(row), "candidates": [json_columns(c) for c in candidates], "calls": calls}
         print_json(document)
         return
-    shown_fields = ("id", "name", "status", "phase", "stop_reason", "message", "target_id", "optimizer", "seed",
-                    "attempt", "metric_calls", "metric_call_budget", "cost_usd", "degraded", "created_at", "started_at",
-                    "finished_at", "log_dir", "recording")  # fmt: skip
+    shown_fields = ("id", "name", "status", "phase", "stop_reason", "message", "target_id", "target_url", "optimizer",
+                    "seed", "attempt", "metric_calls", "metric_call_budget", "cost_usd", "degraded", "created_at",
+                    "started_at", "finished_at", "log_dir", "recording")  # fmt: skip
+    row["target_url"] = json.loads(row["config_json"]).get("target_url")
     print_table(["field", "value"], [[name, str(row[name])] for name in shown_fields if row[name] is not None])
     columns = ["number", "status", "train_mean", "train_n", "val_mean", "val_n", "holdout_mean", "holdout_n"]
     print_table(columns, [[c[column] for column in columns] for c in candidates], color=not no_color)

@@ -15,10 +15,11 @@ import httpx
 import pytest
 
 from rollout_local.domain.dataset import Task
-from rollout_local.domain.run import CandidateStatus, Phase, TrialKey
+from rollout_local.domain.run import CandidateStatus, Phase, RunConfig, TrialKey
 from rollout_local.domain.target import Candidate, TargetKind
 from rollout_local.errors import Paused
 from rollout_local.recordings import RecordMode, open_recording
+from rollout_local.runs import endpoint as endpoints
 from rollout_local.runs.clock import new_id, now
 from rollout_local.runs.evaluation import Ask, Evaluator
 from rollout_local.runs.execution import Executor, Wire
@@ -30,6 +31,7 @@ from rollout_local.store.lifecycle import insert_run
 from rollout_local.store.schema import Store
 from rollout_local.targets.function import FunctionTarget
 from rollout_local.verifiers.grade import parse_spec
+from tests.endpoint import Endpoint, error
 
 CANDIDATE = Candidate(text="Answer.")
 QUICK = Patience(tries=3, first_wait=0.001, longest_wait=0.01)
@@ -271,3 +273,35 @@ def test_metadata_cost_and_latency_that_the_target_reports_are_kept(evaluating: 
         evaluator.evaluate(ask())
     kept = row(journal)
     assert (kept["cost_usd"], kept["latency_ms"], kept["metadata_json"]) == (0.25, 12.5, '{"tool_calls":["search"]}')
+
+
+def test_a_target_behind_a_url_is_believed_before_its_status(evaluating: Any, endpoint: Endpoint) -> None:
+    endpoint.replies["run"] = (400, error(retryable=False))
+    target = endpoints.find(RunConfig(target_url=endpoint.url), Path())
+    with evaluating(target.run) as (evaluator, journal):
+        evaluator.evaluate(ask())
+    target.close()
+    assert (row(journal)["score"], row(journal)["feedback"]) == (0.0, "the target failed: ValueError: no such order")
+
+
+def test_the_wait_that_an_endpoint_asks_for_is_obeyed(evaluating: Any, endpoint: Endpoint) -> None:
+    endpoint.replies["run"] = lambda _: (429, b"") if len(endpoint.runs) == 1 else {"output": "yes"}
+    endpoint.answer_headers["Retry-After"] = "0.04"
+    target = endpoints.find(RunConfig(target_url=endpoint.url), Path())
+    begun = time.monotonic()
+    with evaluating(target.run) as (evaluator, journal):
+        evaluator.evaluate(ask())
+    target.close()
+    assert time.monotonic() - begun >= 0.04
+    assert (row(journal)["outcome"], row(journal)["tries"]) == ("scored", 2)
+
+
+def test_an_endpoint_that_stays_in_trouble_gives_no_score_and_is_named(evaluating: Any, endpoint: Endpoint) -> None:
+    endpoint.replies["run"] = (503, error(retryable=False, message="starting"))
+    target = endpoints.find(RunConfig(target_url=endpoint.url), Path())
+    with evaluating(target.run) as (evaluator, journal), pytest.raises(Paused):
+        evaluator.evaluate(ask())
+    target.close()
+    found = row(journal)
+    assert (found["outcome"], found["score"], found["tries"]) == ("provider_error", None, 3)
+    assert found["error"] == "the target's endpoint is overloaded or failed (ValueError: starting)"
