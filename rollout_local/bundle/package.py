@@ -7,7 +7,8 @@ comment) is as protected as those that are. The members:
     manifest.json           {format, run_id, digest, tables (a digest each), versions, members: {name: {sha256, bytes}}}
     tables/<table>.jsonl    the rows of `rows.TABLES`, one JSON object a line
     files/recording*.yaml   the recording of the newest attempt; files/run.json: the set-up in the log_dir
-    files/target.py         the target's source text, to be read; it is never imported
+    files/target.py         the target's source text, to be read; it is never imported (target.json: what a target
+                            behind a URL said of itself)
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ MANIFEST = "manifest.json"
 FILES, ROWS = "files/", "tables/"
 LIMITS = archives.Limits(members=64, member_bytes=2 << 30, total_bytes=4 << 30)
 _DATE = (1980, 1, 1, 0, 0, 0)
-_FILE_NAME = re.compile(r"recording(-\d+)?\.yaml|run\.json|target\.py")
+_FILE_NAME = re.compile(r"recording(-\d+)?\.yaml|run\.json|target\.(py|json)")
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 

@@ -112,7 +112,8 @@ def _require_still(store: Store, run: Mapping[str, Any]) -> None:
 
 def _files(run: Mapping[str, Any], tables: rows.Tables, folder: Path) -> dict[str, bytes]:
     """The recording, what the log_dir says of the set-up, and the target's source."""
-    found = {f"{package.FILES}target.py": str(tables["targets"][0]["source"]).encode("utf-8", "replace")}
+    name = "target.json" if json.loads(run["config_json"]).get("target_url") else "target.py"
+    found = {f"{package.FILES}{name}": str(tables["targets"][0]["source"]).encode("utf-8", "replace")}
     if run["recording"] is not None:
         recording = folder / run["recording"]
         if not recording.is_file():

@@ -22,8 +22,8 @@ def _option(*names: str, **settings: Any) -> Callable[[Command], Command]:
 FLAGS: tuple[Callable[[Any], Any], ...] = (
     _option("--module", "modules", multiple=True, help="Module that registers targets (repeatable)."),
     _option("--target", help="Id of the target."),
-    _option("--target-url", metavar="URL", help="In place of --module: an endpoint, in any language, that speaks "
-            "rollout-target/1 (JSON over POST; README.md has one to start from)."),
+    _option("--target-url", metavar="URL", help="In place of --module: an endpoint, in any language, that answers "
+            "POSTs of rollout-target/1 (describe, run)."),
     _option("--target-header", "target_headers", multiple=True, metavar="'NAME: VALUE'",
             help="Header for that endpoint (repeatable). It is stored with the run, so $VARIABLE in the value is read "
             "from the environment when it is sent, and what may be a secret must be given that way."),

@@ -103,6 +103,8 @@ def test_a_bundle_reproduces_elsewhere_without_the_server(
     elsewhere.folder.mkdir()
     shutil.move(project.folder / "run.zip", elsewhere.folder)
     assert elsewhere.rollout("import", "bundle", "run.zip").returncode == 0
+    said = json.loads((elsewhere.folder / ".rollout" / live["run_id"] / "target.json").read_text())
+    assert said == {"protocol": "rollout-target/1", **SUPPORT}
     assert elsewhere.document("optimize", "reproduce", live["run_id"])["identical"]
 
 
