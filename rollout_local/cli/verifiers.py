@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rollout_local.cli.aside import prints_aside
 from rollout_local.cli.options import common, database, plain, print_json, print_table, printable
 from rollout_local.errors import InputError
 
@@ -207,7 +208,8 @@ def _graded(spec: VerifierSpec, task: Task, output: str, *, quiet: bool) -> Verd
     if not quiet:
         for sentence in fits([spec], [task]):
             click.echo(printable(f"note: {sentence}"), err=True)
-    return grade([spec], task, AgentResult(output=output))
+    with prints_aside():
+        return grade([spec], task, AgentResult(output=output))
 
 
 def _print_verdict(spec: VerifierSpec, verdict: Verdict, *, color: bool) -> None:

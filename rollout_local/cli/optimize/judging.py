@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from rollout_local.cli.aside import prints_aside
 from rollout_local.cli.optimize.group import optimize
 from rollout_local.cli.optimize.saying import db_flag, print_report
 from rollout_local.cli.options import common, console, database, json_columns, print_json
@@ -137,7 +138,7 @@ def rescore(
     """The recorded outputs under another verifier or split: a new report, no calls."""
     from rollout_local.runs import rescoring
 
-    with database(db_path) as store:
+    with database(db_path) as store, prints_aside():
         document = rescoring.rescore(store, run, verifiers, splits_file, Path.cwd())
     print_report(document, "json" if as_json else form, color=not no_color)
 
