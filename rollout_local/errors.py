@@ -14,6 +14,7 @@
     ├── Cancelled            1      the user ended the run
     ├── BudgetSpent          0      the next batch would pass what was promised
     ├── NoProposals          1      the reflection model never gave a usable text
+    ├── TargetFailed         1      the target itself failed on every task of the baseline
     ├── RecordingMiss        3      replay met a request that was not recorded
     └── LeaseLost            1      another runner has taken over; this one may write nothing more
 
@@ -113,6 +114,10 @@ class BudgetSpent(StopSearch):
 
 class NoProposals(StopSearch):
     """The reflection model failed several times in a row to give a usable text."""
+
+
+class TargetFailed(StopSearch):
+    """The target itself failed on every task of the baseline: there is nothing to search from."""
 
 
 class RecordingMiss(StopSearch):

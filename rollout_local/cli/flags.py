@@ -54,6 +54,8 @@ FLAGS: tuple[Callable[[Any], Any], ...] = (
     _option("--seed", type=int, help="Seed of the search and of the split (default 0)."),
     _option("--optimizer", help="Which optimizer (default gepa)."),
     _option("--arg", "arguments", multiple=True, metavar="K=V", help="Argument of the optimizer."),
+    _option("--allow-failing-baseline", is_flag=True, default=None,
+            help="Search even where the target itself failed on every task of the baseline."),
     _option("--objective", help="What to aim for; told to the reflection model."),
     _option("--project", help="Project the run belongs to (default: default)."),
     _option("--run-ref", help="Your own reference."),

@@ -74,6 +74,10 @@ class TrialOutcome(StrEnum):
     CANCELLED = "cancelled"
 
 
+TARGET_FAILED = "target"
+"""The `error_kind` of a trial whose target failed on its own account; it is scored 0, with the error as feedback."""
+
+
 class CandidateStatus(StrEnum):
     """What became of a text. `proposed`: not judged when the budget ended."""
 
@@ -140,6 +144,7 @@ class RunConfig(Value):
     seed: int = Field(default=0, ge=-LARGEST, le=LARGEST)
     optimizer: str = "gepa"
     arguments: dict[str, Any] = Field(default_factory=dict)
+    allow_failing_baseline: bool = False
     objective: str | None = None
     project: str = "default"
     run_ref: str | None = None
@@ -173,11 +178,12 @@ OPERATIONAL = frozenset(
         "concurrency", "max_cost", "max_seconds", "log_dir", "recording", "record_mode", "no_recording", "offline",
         "allow_hosts", "executor", "name", "tags", "run_ref", "project", "prices", "reflection_api_base",
         "task_api_base", "ignore_fields", "min_holdout_improvement", "confidence", "simulated",
+        "allow_failing_baseline",
     }
 )  # fmt: skip
 """Fields of `RunConfig` that do not decide the search: hosts, limits of time and cost, names, the gate."""
 
 __all__ = [
-    "DEFAULT_REFLECTION_PARAMS", "MOVES", "OPERATIONAL", "SPLITS", "CandidateStatus", "Phase", "RunConfig",
-    "RunStatus", "StopReason", "TrialKey", "TrialOutcome",
+    "DEFAULT_REFLECTION_PARAMS", "MOVES", "OPERATIONAL", "SPLITS", "TARGET_FAILED", "CandidateStatus", "Phase",
+    "RunConfig", "RunStatus", "StopReason", "TrialKey", "TrialOutcome",
 ]  # fmt: skip
