@@ -16,7 +16,7 @@ from rollout_local.errors import InputError
 from rollout_local.runs import environment
 from rollout_local.runs.lifecycle import execute
 from rollout_local.runs.setup import insert, prepare, require_runnable
-from rollout_local.runs.watch import Watch
+from rollout_local.runs.watch import Silent, Watch
 from rollout_local.store import reads
 from rollout_local.store.schema import Store, open_store
 
@@ -67,7 +67,9 @@ def run(
         raise InputError(msg) from error
     with environment.for_target(config, offline_keys=config.record_mode == "none"):
         setup = prepare(config, root, None)
-    require_runnable(setup.config, root)
+    require_runnable(setup, root)
+    for _, sentence in setup.warnings:
+        (watch or Silent()).note("warning", sentence)
     with open_store(root / db) as store:
         run_id = insert(store, setup)["id"]
         outcome = execute(store, run_id, folder=root, watch=watch)

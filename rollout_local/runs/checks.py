@@ -13,7 +13,8 @@ from rollout_local.reports.forecast import detectable_lift, proposals_bought
 from rollout_local.runs import environment
 from rollout_local.runs.fingerprint import versions
 from rollout_local.runs.forewarnings import findings
-from rollout_local.runs.setup import Setup, check_unchanged, load, prepare, reflection_key_problem
+from rollout_local.runs.readiness import reflection_key_problem
+from rollout_local.runs.setup import Setup, check_unchanged, load, prepare
 from rollout_local.store import reads
 from rollout_local.store.schema import Store
 from rollout_local.verifiers.grade import fits, grade
@@ -55,6 +56,7 @@ def _findings(setup: Setup) -> Iterator[Finding]:
     yield _ok("versions", ", ".join(f"{name} {number}" for name, number in versions().items()))
     yield _recording(setup.config)
     yield from _keys(setup.config)
+    yield from ({"check": check, "status": "warn", "detail": detail} for check, detail in setup.warnings)
     yield from ({"check": check, "status": status, "detail": detail} for check, status, detail in findings(setup))
     yield from _budget(setup)
 

@@ -95,7 +95,7 @@ def execute(
     with environment.for_target(config, offline_keys=config.record_mode == "none"):
         setup = load(store, run, folder, changes or {})
         taken_over = check_unchanged(store, run, setup, accepted)
-        require_runnable(config, folder)
+        require_runnable(setup, folder)
         lease = acquire(store, run["id"])
         try:
             run = reads.run(store, run["id"])

@@ -14,15 +14,15 @@ from typing import Any
 
 from rollout_local.datasets.harbor import read_folder
 from rollout_local.datasets.rows import is_rows, read_rows
-from rollout_local.datasets.splits import check_leakage, limit, make_split, read_splits
+from rollout_local.datasets.splits import check_leakage, limit, make_split, read_splits, uneven
 from rollout_local.domain.dataset import Dataset, Split, SplitName, Task
 from rollout_local.domain.identity import canonical_json, content_hash
 from rollout_local.domain.run import RunConfig, RunStatus
 from rollout_local.domain.target import Target
 from rollout_local.domain.verdict import VerifierSpec
 from rollout_local.errors import InputError
-from rollout_local.models import key_of, key_variable
 from rollout_local.reports.forecast import calls_of_budget
+from rollout_local.runs import readiness
 from rollout_local.runs.clock import new_run_id, now
 from rollout_local.runs.fingerprint import inputs, require_same, text_difference
 from rollout_local.search.engines import ENGINES
@@ -47,6 +47,8 @@ class Setup:
     split: Split
     specs: Sequence[VerifierSpec]
     budget: int
+    warnings: Sequence[tuple[str, str]] = ()
+    """What is odd, but may be meant, of a new run: `(what it is about, a sentence)`."""
 
     def tasks(self, split: SplitName) -> list[Task]:
         """The tasks of one split, in order, each knowing its split."""
@@ -60,6 +62,11 @@ class Setup:
             self.config, dataset=self.dataset, val_dataset=self.val_dataset, split=self.split, specs=self.specs,
             target=self.target, budget=self.budget,
         )  # fmt: skip
+
+    @property
+    def models(self) -> list[str]:
+        """Every model that the run names."""
+        return readiness.models_of(self.config, self.target, self.specs)
 
     @property
     def executions(self) -> dict[str, int]:
@@ -85,14 +92,19 @@ def prepare(config: RunConfig, folder: Path, store: Store | None) -> Setup:
     if config.max_tasks is not None:
         split = limit(split, config.max_tasks)
     check_leakage(dataset, split, val_dataset)
+    odd = _oddities(config, dataset, split) if splits is None else []
     tasks = [*dataset.tasks, *(val_dataset.tasks if val_dataset else ())]
     specs = _specs(config, target, tasks, folder, store)
     validate(specs, tasks)
     if isinstance(target, CapabilityTarget):
         target.check(tasks)
     _require_reflection(config)
+    readiness.require_recording(config, folder)
+    models = readiness.models_of(config, target, specs)
+    readiness.require_prices(config, models)
+    odd += [("spend", sentence) for sentence in readiness.unasked_prices(config, models)]
     config = config.model_copy(update={"target": target.id, "simulated": config.simulated or _is_simulated(config)})
-    return Setup(config, target, dataset, val_dataset, split, specs, _budget(config, split, target))
+    return Setup(config, target, dataset, val_dataset, split, specs, _budget(config, split, target), odd)
 
 
 def create(store: Store, config: RunConfig, folder: Path) -> dict[str, Any]:
@@ -166,27 +178,11 @@ def find_target(config: RunConfig, folder: Path, store: Store | None = None) -> 
     raise InputError(msg)
 
 
-def reflection_key_problem(config: RunConfig) -> str | None:
-    """A sentence where the reflection model's key is missing and needed, or None."""
-    model = config.reflection_model
-    if model is None or config.reflection_api_base is not None or key_of(model) is not None:
-        return None
-    return (
-        f"{key_variable(model)} is not set, and --reflection-model {model} needs it; "
-        "set it, or give --reflection-api-base for a local server"
-    )
-
-
-def require_runnable(config: RunConfig, folder: Path) -> None:
-    """Refuse a replay without its recording, and a live run whose reflection model has no key."""
-    if config.record_mode == "none":
-        if config.recording is not None and not (folder / config.recording).exists():
-            msg = f"there is no recording {config.recording}; give the file of an earlier run, or run live"
-            raise InputError(msg)
-        return
-    problem = reflection_key_problem(config)
-    if problem is not None:
-        raise InputError(problem)
+def require_runnable(setup: Setup, folder: Path) -> None:
+    """Refuse what cannot be run, or not within its limits: no recording to replay, no key, no price under a limit."""
+    readiness.require_recording(setup.config, folder)
+    readiness.require_prices(setup.config, setup.models)
+    readiness.require_key(setup.config)
 
 
 def _pinned(config: RunConfig, store: Store | None) -> RunConfig:
@@ -235,6 +231,13 @@ def _own_splits(config: RunConfig, folder: Path) -> dict[str, list[str]] | None:
         return None
     splits = {str(name): list(rows) for name, rows in read_rows(folder / config.dataset).splits.items()}
     return splits if {"train", "holdout"} <= set(splits) else None
+
+
+def _oddities(config: RunConfig, dataset: Dataset, split: Split) -> list[tuple[str, str]]:
+    """What is odd about a split that the hash made; one that was cut for a smoke test is meant."""
+    parts: Sequence[SplitName] = ("val", "holdout") if config.val_dataset is None else ("holdout",)
+    sentence = "" if config.max_tasks is not None else uneven(split, len(dataset.tasks), parts)
+    return [("splits", sentence)] if sentence else []
 
 
 def _required(values: Sequence[str], flag: str) -> Sequence[str]:

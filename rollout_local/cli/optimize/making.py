@@ -12,7 +12,7 @@ from rollout_local.cli.aside import prints_aside
 from rollout_local.cli.flags import config_of, given, run_flags
 from rollout_local.cli.optimize.group import optimize
 from rollout_local.cli.optimize.saying import db_flag, follow, say_outcome
-from rollout_local.cli.options import common, database, print_json, print_table
+from rollout_local.cli.options import common, database, print_json, print_table, printable
 from rollout_local.cli.watching import interruptible, shown
 from rollout_local.errors import InputError
 
@@ -89,7 +89,7 @@ def run_(
     prepared = None
     if run is None and not _only_log_dir(fields):
         prepared = _prepared(fields, db_path)
-        setup.require_runnable(prepared.config, Path.cwd())
+        setup.require_runnable(prepared, Path.cwd())
     with database(db_path, create=run is None) as store:
         reference = _new_or_rebuilt(store, prepared, fields, accepted) if run is None else run
         changes = _operational(fields, run) if run is not None else _rebuilt_changes(prepared, fields)
@@ -118,7 +118,10 @@ def _prepared(fields: Mapping[str, Any], db_path: Path) -> Any:
 
     config = config_of(fields)
     with prints_aside(), environment.for_target(config, offline_keys=config.record_mode == "none"):
-        return setup.prepare(config, Path.cwd(), _store_to_read(db_path))
+        prepared = setup.prepare(config, Path.cwd(), _store_to_read(db_path))
+    for _, sentence in prepared.warnings:
+        click.echo(printable(f"warning: {sentence}"), err=True)
+    return prepared
 
 
 def _only_log_dir(fields: Mapping[str, Any]) -> bool:
