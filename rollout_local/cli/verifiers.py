@@ -101,13 +101,21 @@ def test(
 @verifiers.command()
 @plain
 def checks(as_json: bool, no_color: bool, **_options: Any) -> None:
-    """Show every type of check and its parameters (* required; of those in brackets, exactly one)."""
+    """Show every type of check and its parameters (* required; of those in brackets, exactly one).
+
+    from_metadata and from_expected are paths into the task's metadata and expected output, such as a.b[0]; $ is all
+    of it.
+    """
     types = _check_types()
     if as_json:
         print_json(types)
         return
     cells = [(t["type"], ", ".join(t["aliases"]), _parameters(t), t["summary"]) for t in types]
     print_table(("type", "also", "parameters", "what it checks"), cells, color=not no_color)
+    click.echo(
+        "\nfrom_metadata and from_expected are paths into the task's metadata and expected output, such as a.b[0]; $ is"
+        "\nall of it. --json has every parameter in words."
+    )
 
 
 def _registered(file: Path, db_path: Path) -> tuple[VerifierSpec, bool]:
