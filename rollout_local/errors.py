@@ -100,6 +100,8 @@ class Paused(StopSearch):
         super().__init__(message)
         self.reason = reason
         self.interrupted = interrupted
+        if interrupted:
+            self.exit_code = 130
 
 
 class Cancelled(StopSearch):

@@ -116,8 +116,8 @@ def _lies_in(module: Any, home: str) -> bool:
 
 def _import(name: str, folder: Path) -> None:
     if name.endswith(".py") or "/" in name:
-        module = ".".join(part for part in Path(name.removesuffix(".py")).parts if part not in ("/", ".", ".."))
-        msg = f"--module {name} is a file; give the module's name, as in `import {module}`: --module {module}"
+        dotted = ".".join(part for part in Path(name.removesuffix(".py")).parts if part not in ("/", ".", ".."))
+        msg = f"--module {name} is a file; give the module's name, as in `import {dotted}`: --module {dotted}"
         raise InputError(msg)
     try:
         module = importlib.import_module(name)
