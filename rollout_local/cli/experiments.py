@@ -45,7 +45,7 @@ def new(
         else:
             with shown(quiet=quiet or as_json, color=not no_color) as watch:
                 _lay_out(draft, name, run, db_path, watch)
-    files = layout.files_of(folder)
+    files = layout.listing(folder)
     if as_json:
         print_json({"folder": str(folder), "files": files})
     else:

@@ -15,6 +15,7 @@ from rollout_local.errors import InputError
 from rollout_local.experiments.manifest import MANIFEST
 from rollout_local.store import catalog, reads
 from rollout_local.store.schema import Store
+from rollout_local.targets.source import files_of
 
 LEFT_OUT = frozenset({
     "modules", "target", "dataset", "val_dataset", "verifiers", "splits_file", "recording", "record_mode", "log_dir",
@@ -63,7 +64,7 @@ def drafted(folder: Path) -> Iterator[Path]:
         raise
 
 
-def files_of(folder: Path) -> list[str]:
+def listing(folder: Path) -> list[str]:
     """The files of an experiment, relative to its folder."""
     found = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     return sorted(path.relative_to(folder).as_posix() for path in found)
@@ -96,7 +97,7 @@ def _fill(store: Store, run: Mapping[str, Any], config: RunConfig, folder: Path,
         msg = f"run {run['id']} has a val dataset of its own; an experiment holds one dataset"
         raise InputError(msg)
     target = reads.target(store, run["target_row_id"])
-    for path, source in _files_of(target["source"]):
+    for path, source in files_of(target["source"]).items():
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(source, encoding="utf-8")
@@ -110,18 +111,6 @@ def _fill(store: Store, run: Mapping[str, Any], config: RunConfig, folder: Path,
     _write_json(folder / "splits.json", {part: split[part] for part in ("train", "val", "holdout")})
     shutil.copyfile(recording, folder / "recording.yaml")
     (folder / MANIFEST).write_text(_manifest(run, config, name, dataset.slug, verifiers), encoding="utf-8")
-
-
-def _files_of(source: str) -> list[tuple[str, str]]:
-    """The files of a stored source text: each begins with a line `# --- path`."""
-    files: list[tuple[str, str]] = []
-    for part in ("\n" + source).split("\n# --- ")[1:]:
-        path, _, text = part.partition("\n")
-        if Path(path).is_absolute() or ".." in Path(path).parts:
-            msg = f"the stored source names a file outside its folder: {path}"
-            raise InputError(msg)
-        files.append((path, text))
-    return files
 
 
 def _manifest(run: Mapping[str, Any], config: RunConfig, name: str, slug: str, verifiers: list[str]) -> str:

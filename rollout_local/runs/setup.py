@@ -7,6 +7,7 @@ verifiers live in the database; only the target's module is still needed.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from rollout_local.domain.identity import canonical_json, content_hash
 from rollout_local.domain.run import RunConfig, RunStatus
 from rollout_local.domain.target import Target
 from rollout_local.domain.verdict import VerifierSpec
-from rollout_local.errors import InputError
+from rollout_local.errors import InputError, NotFound
 from rollout_local.reports.forecast import calls_of_budget
 from rollout_local.runs import readiness
 from rollout_local.runs.clock import new_run_id, now
@@ -34,6 +35,9 @@ from rollout_local.targets.capability import CapabilityTarget
 from rollout_local.targets.registry import get_optimization_target, list_optimization_targets, load_modules
 from rollout_local.verifiers.grade import read_spec, validate
 from rollout_local.verifiers.rewards import as_spec, require_dataset
+
+KEPT_SOURCE = "target"
+"""Where a log_dir has the target's source that came with an imported run: to be read, and imported on request only."""
 
 
 @dataclass(frozen=True)
@@ -137,15 +141,31 @@ def insert(store: Store, setup: Setup, run_id: str | None = None) -> dict[str, A
 def load(store: Store, run: Mapping[str, Any], folder: Path, changes: Mapping[str, Any]) -> Setup:
     """The setup of a stored run; `changes` replace operational settings of its config for this time."""
     config = RunConfig.model_validate({**json.loads(run["config_json"]), **changes})
+    try:
+        target = find_target(config, folder, store)
+    except NotFound as error:
+        raise _with_kept_source(error, run, folder) from error
     val_id = run["val_dataset_id"]
     return Setup(
         config=config,
-        target=find_target(config, folder, store),
+        target=target,
         dataset=catalog.load_dataset(store, run["dataset_id"]),
         val_dataset=catalog.load_dataset(store, val_id) if val_id is not None else None,
         split=Split.model_validate_json(run["split_json"]),
         specs=catalog.load_verifiers(store, json.loads(run["verifier_ids_json"])),
         budget=run["metric_call_budget"],
+    )
+
+
+def _with_kept_source(error: NotFound, run: Mapping[str, Any], folder: Path) -> NotFound:
+    """The same, and where the source is that came with an imported run. It is not imported unless that is asked for."""
+    kept = Path(run["log_dir"] or ".") / KEPT_SOURCE
+    if not (folder / kept).is_dir():
+        return error
+    problem = str(error).rpartition(";")[0]
+    return NotFound(
+        f"{problem}; the source that came with run {run['id']} is in {kept}: look at it, then copy it to where you "
+        f"are, or reproduce the run with --source {shlex.quote(str(kept))}"
     )
 
 

@@ -128,7 +128,7 @@ def _import(name: str, folder: Path) -> None:
             raise _raised(name, error) from error
         if name == error.name or name.startswith(error.name + "."):
             msg = f"there is no module {name!r} in {folder} or on the path; give --module as in `import {name}`"
-            raise InputError(msg) from error
+            raise NotFound(msg) from error
         msg = f"module {name!r} needs {error.name!r}, which is not installed ({_place_of(error)})"
         raise InputError(msg) from error
     except (Exception, SystemExit) as error:  # user code may raise anything while it is imported

@@ -63,23 +63,18 @@ def digest(*, run: str, db_path: Path, as_json: bool, quiet: bool, no_color: boo
 @click.argument("run")
 @click.option("--recording", help="Another file than the one the run recorded.")
 @click.option("--concurrency", type=int, help="Trials at once in the replay.")
+@click.option("--source", type=click.Path(path_type=Path), metavar="DIR", help="Import the target from DIR.")
 @common
 def reproduce(
-    *,
-    run: str,
-    recording: str | None,
-    concurrency: int | None,
-    db_path: Path,
-    as_json: bool,
-    quiet: bool,
-    no_color: bool,
-) -> int:
+    *, run: str, recording: str | None, concurrency: int | None, source: Path | None, db_path: Path, as_json: bool,
+    quiet: bool, no_color: bool,
+) -> int:  # fmt: skip
     """Replay a completed run from its recording, offline, in a scratch database, and compare digests."""
     from rollout_local.runs import reproduction
 
     with database(db_path) as store, shown(quiet=quiet or as_json, color=not no_color) as watch:
         found = reproduction.reproduce(
-            store, run, folder=Path.cwd(), recording=recording, concurrency=concurrency, watch=watch
+            store, run, folder=Path.cwd(), recording=recording, concurrency=concurrency, source=source, watch=watch
         )
     _say_reproduced(found, as_json=as_json)
     return int(not found.identical)
