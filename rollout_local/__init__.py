@@ -19,25 +19,31 @@ if TYPE_CHECKING:
     from rollout_local.domain.target import AgentResult, Candidate
     from rollout_local.recordings.public import recording
     from rollout_local.runs.api import RunResult, run
+    from rollout_local.runs.best import BestOutput, best_of, ensemble
     from rollout_local.targets.current import CurrentRun, current_run
     from rollout_local.targets.registry import (
         clear_optimization_targets,
         get_optimization_target,
         list_optimization_targets,
         optimize,
+        optimize_program,
     )
 
 PUBLIC = {
     "AgentResult": "rollout_local.domain.target",
+    "BestOutput": "rollout_local.runs.best",
     "Candidate": "rollout_local.domain.target",
     "CurrentRun": "rollout_local.targets.current",
     "RunResult": "rollout_local.runs.api",
     "Task": "rollout_local.domain.dataset",
+    "best_of": "rollout_local.runs.best",
     "clear_optimization_targets": "rollout_local.targets.registry",
     "current_run": "rollout_local.targets.current",
+    "ensemble": "rollout_local.runs.best",
     "get_optimization_target": "rollout_local.targets.registry",
     "list_optimization_targets": "rollout_local.targets.registry",
     "optimize": "rollout_local.targets.registry",
+    "optimize_program": "rollout_local.targets.registry",
     "recording": "rollout_local.recordings.public",
     "run": "rollout_local.runs.api",
 }
@@ -45,15 +51,19 @@ PUBLIC = {
 
 __all__ = [
     "AgentResult",
+    "BestOutput",
     "Candidate",
     "CurrentRun",
     "RunResult",
     "Task",
+    "best_of",
     "clear_optimization_targets",
     "current_run",
+    "ensemble",
     "get_optimization_target",
     "list_optimization_targets",
     "optimize",
+    "optimize_program",
     "recording",
     "run",
 ]

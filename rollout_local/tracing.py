@@ -1,6 +1,7 @@
 """Spans of one rollout: what a model was asked and said, read from the requests that crossed the wire.
 
-A trace knows no database: who collects it decides where it goes. Bodies are read in the dialects of OpenAI
+A trace knows no database: who collects it decides where it goes. It stands below `targets`, since a program tells
+the collector of its predictors. Bodies are read in the dialects of OpenAI
 (chat completions, responses), Anthropic (messages) and whatever else has `model` and `usage`; a body in
 another dialect gives a span with its text and without tokens.
 """

@@ -92,6 +92,7 @@ TABLES = (
     _of_run("proposals", key="id", refs={"parent_candidate_id": "candidates", "candidate_id": "candidates"}),
     _of_run("reflections", key="id"),
     _of_run("trials", key="id", refs={"candidate_id": "candidates", "superseded_by": "trials"}),
+    _of_run("program_answers", "trial_id", refs={"trial_id": "trials"}),
     _of_run("traces", refs={"trial_id": "trials"}),
     Table(
         "texts",

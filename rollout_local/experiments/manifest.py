@@ -32,6 +32,8 @@ def config_of(manifest: Manifest, folder: Path) -> RunConfig:
     """The run that a manifest describes, replaying its recording."""
     verifiers = [manifest.verifier] if isinstance(manifest.verifier, str) else manifest.verifier
     values = {name.replace("-", "_"): value for name, value in manifest.run.items()}
+    if "gepa" in values:
+        values["arguments"] = {**values.get("arguments", {}), **values.pop("gepa")}
     if "reflection_params" in values:
         values["reflection_params"] = {**DEFAULT_REFLECTION_PARAMS, **values["reflection_params"]}
     fields = {

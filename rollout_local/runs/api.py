@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,9 @@ from rollout_local.domain.target import Candidate
 from rollout_local.errors import InputError
 from rollout_local.runs import environment
 from rollout_local.runs.lifecycle import execute
-from rollout_local.runs.setup import insert, prepare, require_runnable
+from rollout_local.runs.setup import Setup, insert, prepare, require_runnable
 from rollout_local.runs.watch import Silent, Watch
+from rollout_local.search.arguments import by_name
 from rollout_local.store import reads
 from rollout_local.store.schema import Store, open_store
 
@@ -36,9 +38,9 @@ class RunResult:
 def run(
     target: str,
     *,
-    dataset: str | Path,
-    verifier: str | Path | Sequence[str | Path],
     reflection_model: str,
+    dataset: str | Path | None = None,
+    verifier: str | Path | Sequence[str | Path] = (),
     db: str | Path = "rollout.db",
     module: str | Sequence[str] = (),
     splits_file: str | Path | None = None,
@@ -50,15 +52,22 @@ def run(
 
     `target` is the id of a target that is registered already or by `module`; `settings` are the fields of
     `RunConfig` (`max_metric_calls=200`, `task_model=…`). Paths are relative to `folder` (default: the working
-    directory). Raises `InputError` with a sentence where something is wrong; nothing is written then.
+    directory). A DSPy program with examples and a metric of its own needs neither `dataset` nor `verifier`. Raises
+    `InputError` with a sentence where something is wrong; nothing is written then. A search in which GEPA may merge
+    candidates needs a Python that was started with PYTHONHASHSEED set: merges iterate sets of names.
     """
     root = Path(folder) if folder is not None else Path.cwd()
     verifiers = [verifier] if isinstance(verifier, str | Path) else list(verifier)
     fields = {
-        "modules": [module] if isinstance(module, str) else list(module), "target": target, "dataset": str(dataset),
-        "verifiers": [str(item) for item in verifiers], "reflection_model": reflection_model,
-        "splits_file": str(splits_file) if splits_file is not None else None, **settings,
-    }  # fmt: skip
+        "modules": [module] if isinstance(module, str) else list(module),
+        "target": target,
+        "dataset": _text(dataset),
+        "verifiers": [str(item) for item in verifiers],
+        "reflection_model": reflection_model,
+        "splits_file": _text(splits_file),
+        **settings,
+        "arguments": {name: by_name(value) for name, value in settings.get("arguments", {}).items()},
+    }
     try:
         config = RunConfig.model_validate(fields)
     except ValidationError as error:
@@ -68,12 +77,27 @@ def run(
     with environment.for_target(config, offline_keys=config.record_mode == "none"):
         setup = prepare(config, root, None)
     require_runnable(setup, root)
+    _require_hash_seed(setup)
     for _, sentence in setup.warnings:
         (watch or Silent()).note("warning", sentence)
     with open_store(root / db) as store:
         run_id = insert(store, setup)["id"]
         outcome = execute(store, run_id, folder=root, watch=watch)
         return _result(store, run_id, outcome.status, outcome.stop_reason, outcome.message)
+
+
+def _text(path: str | Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _require_hash_seed(setup: Setup) -> None:
+    merges = len(setup.target.baseline.components) > 1 and setup.config.arguments.get("use_merge", True)
+    if merges and sys.flags.hash_randomization and setup.config.optimizer == "gepa":
+        msg = (
+            "this search may merge candidates, and Python's hashes differ from one start to the next: start Python "
+            "with PYTHONHASHSEED=0, use `rollout optimize run` (which does), or give arguments={'use_merge': False}"
+        )
+        raise InputError(msg)
 
 
 def _result(store: Store, run_id: str, status: RunStatus, stop_reason: str | None, message: str) -> RunResult:

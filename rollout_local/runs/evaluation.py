@@ -17,6 +17,7 @@ from typing import Any
 
 from rollout_local.domain.dataset import Task
 from rollout_local.domain.identity import canonical_json
+from rollout_local.domain.program import Answer, ProgramResult
 from rollout_local.domain.run import TARGET_FAILED, Phase, TrialKey, TrialOutcome
 from rollout_local.domain.target import AgentResult, Candidate, output_text
 from rollout_local.domain.verdict import Verdict, VerifierSpec
@@ -30,6 +31,7 @@ from rollout_local.runs.spans import trace_of
 from rollout_local.runs.stop import StopFlag
 from rollout_local.search.engine import Graded
 from rollout_local.store.journal import Journal, TrialRecord
+from rollout_local.targets.program import ProgramTarget
 from rollout_local.verifiers.grade import GradingError, grade
 
 
@@ -105,7 +107,7 @@ class Evaluator:
         self.stop.check()
         row = self.journal.find(ask.key)
         if row is not None and (row["score"] is not None or not self.retry_unscored):
-            return remembered(row)
+            return self._remembered(ask, row)
         if row is None:
             self.history.require_new(ask.step, f"task {ask.task.name!r} ({ask.key.split})")
         if self.reuse and (alike := self.journal.find_alike(ask.key)) is not None:
@@ -113,6 +115,21 @@ class Evaluator:
         with self.pace.turn(self.stop):
             self.stop.check()
             return self._execute(ask, tried_before=row is not None)
+
+    def _remembered(self, ask: Ask, row: Mapping[str, Any]) -> Graded | None:
+        """The grade in a journal row, with a program's answer; one that JSON could not keep is had again."""
+        graded = remembered(row)
+        target = self.executor.target
+        if graded is None or not isinstance(target, ProgramTarget) or ask.key.split == "holdout":
+            return graded
+        record = self.journal.find_answer(row["id"])
+        if record is not None:
+            return replace(graded, answer=target.recall(record, ask.candidate))
+        if row["error"] is not None:
+            return graded
+        with self.pace.turn(self.stop):
+            execution = self.executor.run(ask.key.scope, ask.task, ask.candidate, again=False)
+        return replace(graded, answer=_answer(execution))
 
     def _execute(self, ask: Ask, *, tried_before: bool) -> Graded | None:
         tries = 0
@@ -134,10 +151,12 @@ class Evaluator:
         trial = TrialRecord(
             key=ask.key, phase=ask.phase, outcome=TrialOutcome.SCORED, passed=bool(alike["passed"]), created_at=now(),
             metadata=json.loads(alike["metadata_json"]), latency_ms=alike["latency_ms"], reused=True,
-            trace_id=alike["trace_id"], step=ask.step, **kept,
+            trace_id=alike["trace_id"], step=ask.step, answer=self.journal.find_answer(alike["id"]), **kept,
         )  # fmt: skip
         self.journal.add_trial(trial, None)
-        return Graded(trial.output or "", alike["score"], trial.feedback)
+        row = self.journal.find(ask.key)
+        assert row is not None, "it was just written"
+        return self._remembered(ask, row)
 
     def _adapt(self, failure: Failure | None) -> None:
         if failure is None:
@@ -155,7 +174,7 @@ class Evaluator:
         if trial.score is None:
             self._unscored(ask, trial, failure)
             return None
-        return Graded(trial.output or "", trial.score, trial.feedback)
+        return Graded(trial.output or "", trial.score, trial.feedback, _answer(execution))
 
     def _unscored(self, ask: Ask, trial: TrialRecord, failure: Failure | None) -> None:
         at_once = failure is not None and not failure.policy.retried
@@ -187,12 +206,18 @@ class Evaluator:
             return replace(
                 base, score=0.0, passed=False, feedback=own_fault, output="", error=own_fault, error_kind=kind
             )
+        if isinstance(execution.error, GradingError):  # of a program's own metric
+            return replace(base, outcome=TrialOutcome.VERIFIER_ERROR, error=str(execution.error), error_kind="verifier")
         assert execution.result is not None
         return self._verified(base, ask.task, execution.result)
 
     def _verified(self, base: TrialRecord, task: Task, result: AgentResult) -> TrialRecord:
         kind, text = _stored(result.output)
         base = replace(base, output=text, output_kind=kind, metadata=_plain(result.metadata))
+        if isinstance(result, ProgramResult):
+            base = replace(base, answer=result.record, error=result.error)
+            if result.verdict is not None:
+                return _scored(base, result.verdict)
         try:
             verdict = grade(self.specs, task, result)
         except GradingError as error:
@@ -225,11 +250,16 @@ def _own_fault(execution: Execution, failure: Failure | None, timeout: float | N
         return f"the target ran past its time limit of {timeout:g} s"
     if isinstance(execution.error, InputError):  # of ours: a sentence on what it returned
         return str(execution.error)
-    if execution.error is not None:
+    if execution.error is not None and not isinstance(execution.error, GradingError):
         return f"the target raised {type(execution.error).__name__}: {execution.error}"
-    if execution.result is None or execution.result.output is None:
+    if execution.error is None and (execution.result is None or execution.result.output is None):
         return "the target returned nothing"
     return None
+
+
+def _answer(execution: Execution) -> Answer | None:
+    result = execution.result
+    return result.answer if isinstance(result, ProgramResult) else None
 
 
 def _scored(base: TrialRecord, verdict: Verdict) -> TrialRecord:

@@ -74,6 +74,17 @@ def findings(setup: Setup) -> Iterator[tuple[str, str, str]]:
         shown = ", ".join(f"{a} and {b}" for a, b in pairs[:SHOWN])
         yield "splits", "warn", f"{len(pairs)} pairs across splits are nearly the same question: {shown}"
     tasks = [*setup.dataset.tasks, *(setup.val_dataset.tasks if setup.val_dataset else ())]
+    if setup.specs:
+        yield from _of_verifiers(setup, tasks)
+    spend = spend_range(setup)
+    if spend is not None:
+        yield "spend", "ok", f"about ${spend[0]:.4f} to ${spend[1]:.4f} for {setup.config.task_model}, reflection apart"
+    elif setup.config.task_model is not None:
+        name = setup.config.task_model
+        yield "spend", "ok", f"not known: there is no price for {name} here; give --price {name}=IN,OUT"
+
+
+def _of_verifiers(setup: Setup, tasks: Sequence[Task]) -> Iterator[tuple[str, str, str]]:
     stuck = impossible(tasks, setup.specs)
     if stuck:
         shown = "; ".join(f"{name}: {why}" for name, why in stuck[:SHOWN])
@@ -81,12 +92,6 @@ def findings(setup: Setup) -> Iterator[tuple[str, str, str]]:
     sample = setup.tasks("train")[0]
     if unsteady(sample, setup.specs, "a sample output"):
         yield "verifier", "warn", f"the same output of {sample.name} was graded two ways; a search needs one answer"
-    spend = spend_range(setup)
-    if spend is not None:
-        yield "spend", "ok", f"about ${spend[0]:.4f} to ${spend[1]:.4f} for {setup.config.task_model}, reflection apart"
-    elif setup.config.task_model is not None:
-        name = setup.config.task_model
-        yield "spend", "ok", f"not known: there is no price for {name} here; give --price {name}=IN,OUT"
 
 
 def _words(task: Task) -> frozenset[str]:

@@ -39,6 +39,7 @@ from rollout_local.search.engines import engine_named
 from rollout_local.store import lifecycle, reads
 from rollout_local.store.journal import Journal, TrialRecord
 from rollout_local.store.schema import Store
+from rollout_local.targets.program import ProgramTarget
 
 FAILURES_IN_A_ROW = 3
 """So many unscored trials of a baseline or holdout pass in a row mean that the provider is down: the run waits."""
@@ -94,6 +95,13 @@ class Attempt:
             self._score_split(self.setup.target.baseline, split, Phase.BASELINE)
         row = reads.candidate(self.store, self._ids[0])
         self._baseline = self._best = row["val_mean"]
+        target = self.setup.target
+        if isinstance(target, ProgramTarget) and target.metric is not None and target.metric.gave_no_feedback:
+            self._note(
+                "warning",
+                "the metric gave a bare number: GEPA has no words to reflect on; return "
+                "dspy.Prediction(score=…, feedback=…), with what was wrong and what good looks like",
+            )
         self._require_some_output()
 
     def _require_some_output(self) -> None:
@@ -111,7 +119,7 @@ class Attempt:
         self._enter(Phase.SEARCH, self.setup.budget)
         signals = Signals(
             evaluate=self._evaluate, reflect=self._reflect, emit=self._heard,
-            should_stop=self.evaluator.stop.check,
+            should_stop=self.evaluator.stop.check, judge=self._judge,
         )  # fmt: skip
         try:
             return engine_named(self.setup.config.optimizer)(self._spec(), signals)
@@ -177,6 +185,10 @@ class Attempt:
         self._step += 1
         self.reflector.step = self._step
         return self.reflector.reflect(input_hash, occurrence, produce)
+
+    def _judge(self, input_hash: str, occurrence: int, produce: Callable[[], Any]) -> Any:
+        self.reflector.step = self._step
+        return self.reflector.reflect(input_hash, occurrence, produce, "judgement")
 
     def _began(self, _event: Began) -> None:
         self._step += 1
@@ -274,7 +286,7 @@ class Attempt:
             concurrency=config.concurrency,
             reflection=ReflectionModel(model, config.reflection_api_base, key_of(model), config.reflection_params),
             first_occurrence={"train": 1, "val": 0, "holdout": 1}, arguments=config.arguments, stop_at=config.stop_at,
-            no_improvement=config.no_improvement,
+            no_improvement=config.no_improvement, program=target if isinstance(target, ProgramTarget) else None,
         )  # fmt: skip
 
     def _note(self, level: str, message: str) -> None:

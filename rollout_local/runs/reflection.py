@@ -34,14 +34,17 @@ class Reflector:
     replaying: bool = False
     step: int = 0
 
-    def reflect(self, input_hash: str, occurrence: int, produce: Callable[[], Any]) -> Any:
-        """What `produce()` returned for this input, now or before. Pauses the run where the provider is down."""
+    def reflect(self, input_hash: str, occurrence: int, produce: Callable[[], Any], kind: str = "reflection") -> Any:
+        """What `produce()` returned for this input, now or before. Pauses the run where the provider is down.
+
+        `kind` names the recording scope: `reflection`, or `judgement` for a program's own metric.
+        """
         self.stop.check()
         known = self.journal.find_reflection(input_hash, occurrence)
         if known is not None:
             return known
-        self.history.require_new(self.step, "a reflection")
-        name = f"reflection/{input_hash[7:23]}/{occurrence}"
+        self.history.require_new(self.step, f"a {kind}")
+        name = f"{kind}/{input_hash[7:23]}/{occurrence}"
         tries = 0
         while True:
             tries += 1
@@ -50,14 +53,13 @@ class Reflector:
             exchanges = self.wire.take(name)
             if error is None:
                 seconds = time.perf_counter() - begun
-                trace = build_trace(
-                    "reflection", exchanges, self.make_id, self.prices, started=started, seconds=seconds
-                )
-                self.journal.add_reflection(input_hash, occurrence, reply, trace.record, now(), self.step)
+                trace = build_trace(kind, exchanges, self.make_id, self.prices, started=started, seconds=seconds)
+                record = trace.record if exchanges or kind == "reflection" else None
+                self.journal.add_reflection(input_hash, occurrence, reply, record, now(), self.step)
                 return reply
             if tries == 1 and not self.replaying and any(exchange.replayed for exchange in exchanges):
                 continue  # it failed before the run was paused, and is only remembered: asked anew now
-            self._wait_or_pause(failure_on_the_wire(exchanges) or failure_in(error), error, tries)
+            self._wait_or_pause(kind, failure_on_the_wire(exchanges) or failure_in(error), error, tries)
 
     def _ask(self, name: str, produce: Callable[[], Any], *, again: bool) -> tuple[Any, Exception | None]:
         try:
@@ -68,11 +70,11 @@ class Reflector:
         except Exception as error:  # noqa: BLE001 - whatever a client raises is classified by the caller
             return None, error
 
-    def _wait_or_pause(self, failure: Failure | None, error: Exception, tries: int) -> None:
+    def _wait_or_pause(self, kind: str, failure: Failure | None, error: Exception, tries: int) -> None:
         pause = None if failure is None else self.patience.wait(tries, failure, self.dice)
         if pause is None:
             words = f"{failure.policy.says} ({failure.message})" if failure else f"{type(error).__name__}: {error}"
-            self.stop.stop(Paused(f"reflection: {words}", reason="error"))
+            self.stop.stop(Paused(f"{kind}: {words}", reason="error"))
             self.stop.check()
         else:
             self.stop.sleep(0.0 if self.replaying else pause)

@@ -6,6 +6,7 @@ verifiers live in the database; only the target's module is still needed.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shlex
 from collections.abc import Mapping, Sequence
@@ -26,13 +27,20 @@ from rollout_local.reports.forecast import calls_of_budget
 from rollout_local.runs import readiness
 from rollout_local.runs.clock import new_run_id, now
 from rollout_local.runs.fingerprint import inputs, require_same, text_difference
-from rollout_local.search.engines import ENGINES
+from rollout_local.search.engines import arguments_of, require_known
 from rollout_local.store import catalog, reads, releases
 from rollout_local.store.lifecycle import insert_run
 from rollout_local.store.schema import Store
 from rollout_local.targets.agent_files import of_row
 from rollout_local.targets.capability import CapabilityTarget
-from rollout_local.targets.registry import get_optimization_target, list_optimization_targets, load_modules
+from rollout_local.targets.program import ProgramTarget
+from rollout_local.targets.program_examples import dataset_of
+from rollout_local.targets.registry import (
+    get_optimization_target,
+    list_optimization_targets,
+    load_modules,
+    program_named,
+)
 from rollout_local.verifiers.grade import read_spec, validate
 from rollout_local.verifiers.rewards import as_spec, require_dataset
 
@@ -84,14 +92,14 @@ def prepare(config: RunConfig, folder: Path, store: Store | None) -> Setup:
 
     Raises `InputError` with what is wrong, where, and what to do.
     """
-    if config.optimizer not in ENGINES:
-        msg = f"there is no optimizer {config.optimizer!r}; use one of {', '.join(ENGINES)}"
-        raise InputError(msg)
-    config = _pinned(config, store)
+    config = _pinned(with_arguments(config), store)
     target = find_target(config, folder, store)
-    dataset = _dataset(config.dataset, "--dataset", folder, store)
+    if config.arguments:
+        arguments_of(config.optimizer).loaded(config.arguments)  # what is named as code is there
+    dataset, splits = _main_dataset(config, target, folder, store)
     val_dataset = _dataset(config.val_dataset, "--val-dataset", folder, store) if config.val_dataset else None
-    splits = read_splits(folder / config.splits_file) if config.splits_file else _own_splits(config, folder)
+    if config.splits_file:
+        splits = read_splits(folder / config.splits_file)
     split = make_split(dataset, config.seed, splits, val_dataset=val_dataset)
     if config.max_tasks is not None:
         split = limit(split, config.max_tasks)
@@ -109,6 +117,27 @@ def prepare(config: RunConfig, folder: Path, store: Store | None) -> Setup:
     odd += [("spend", sentence) for sentence in readiness.unasked_prices(config, models)]
     config = config.model_copy(update={"target": target.id, "simulated": config.simulated or _is_simulated(config)})
     return Setup(config, target, dataset, val_dataset, split, specs, _budget(config, split, target), odd)
+
+
+def with_arguments(config: RunConfig) -> RunConfig:
+    """The config with the optimizer's arguments checked; raises `InputError` naming what is wrong with one."""
+    require_known(config.optimizer)
+    if not config.arguments:  # DSPy takes a while to load
+        return config
+    arguments = arguments_of(config.optimizer).check(config.arguments)
+    for flag, package in (("use_wandb", "wandb"), ("use_mlflow", "mlflow")):
+        if arguments.get(flag):
+            _require_tracker(config, flag, package)
+    return config.model_copy(update={"arguments": arguments})
+
+
+def _require_tracker(config: RunConfig, flag: str, package: str) -> None:
+    if flag == "use_wandb" and (config.offline or config.record_mode == "none"):
+        msg = "--arg use_wandb is refused while offline: it sends the run to a server; leave it out of a replay"
+        raise InputError(msg)
+    if importlib.util.find_spec(package) is None:
+        msg = f"--arg {flag} needs the package {package}, which is not installed; `pip install {package}`"
+        raise InputError(msg)
 
 
 def create(store: Store, config: RunConfig, folder: Path) -> dict[str, Any]:
@@ -186,7 +215,7 @@ def find_target(config: RunConfig, folder: Path, store: Store | None = None) -> 
         raise InputError(msg)
     load_modules(config.modules, folder)
     if config.target is not None:
-        return get_optimization_target(config.target)
+        return _named_target(config)
     targets = list_optimization_targets()
     if len(targets) == 1:
         return targets[0]
@@ -196,6 +225,15 @@ def find_target(config: RunConfig, folder: Path, store: Store | None = None) -> 
         "name one with --target" if targets else "decorate a function with @rollout.optimize(id=…, baseline=…)"
     )
     raise InputError(msg)
+
+
+def _named_target(config: RunConfig) -> Target:
+    assert config.target is not None
+    if config.target not in [target.id for target in list_optimization_targets()]:
+        program = program_named(config.target, config.modules)
+        if program is not None:
+            return program
+    return get_optimization_target(config.target)
 
 
 def require_runnable(setup: Setup, folder: Path) -> None:
@@ -235,7 +273,12 @@ def _database(store: Store | None) -> Store:
 def _specs(
     config: RunConfig, target: Target, tasks: Sequence[Task], folder: Path, store: Store | None
 ) -> list[VerifierSpec]:
-    """The verifiers that are named, and the reward as one more."""
+    """The verifiers that are named, and the reward as one more; a program with a metric of its own needs none."""
+    if isinstance(target, ProgramTarget) and target.metric is not None:
+        if config.verifiers or config.reward is not None:
+            msg = f"target {target.id!r} has a metric of its own; leave out --verifier and --reward"
+            raise InputError(msg)
+        return []
     if config.reward is None:
         return [find_spec(reference, folder, store) for reference in _required(config.verifiers, "--verifier")]
     require_dataset(
@@ -243,6 +286,15 @@ def _specs(
     )
     named = [find_spec(reference, folder, store) for reference in config.verifiers]
     return [*named, as_spec(config.reward, config.reward_params)]
+
+
+def _main_dataset(
+    config: RunConfig, target: Target, folder: Path, store: Store | None
+) -> tuple[Dataset, dict[str, list[str]] | None]:
+    """The dataset that is named, or the examples that a program brings; and the splits that it names itself."""
+    if config.dataset is None and isinstance(target, ProgramTarget) and target.examples is not None:
+        return dataset_of(target.examples, target.id)
+    return _dataset(config.dataset, "--dataset", folder, store), _own_splits(config, folder)
 
 
 def _own_splits(config: RunConfig, folder: Path) -> dict[str, list[str]] | None:

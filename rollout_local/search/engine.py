@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from rollout_local.domain.dataset import SplitName, Task
+from rollout_local.domain.program import Answer
 from rollout_local.domain.run import StopReason
 from rollout_local.domain.target import Candidate, TargetKind
 from rollout_local.errors import BudgetSpent
@@ -34,6 +35,26 @@ class Graded:
     output: str
     score: float
     feedback: str
+    answer: Answer | None = None
+    """What a program answered; None for another target, and where the program raised."""
+
+
+class Program(Protocol):
+    """A DSPy program under optimization."""
+
+    @property
+    def module(self) -> Any:
+        """The program with its own instructions."""
+        ...
+
+    @property
+    def metric(self) -> Any:
+        """Its own metric, with a method `feedback` that speaks to one predictor; None where a verifier grades."""
+        ...
+
+    def example(self, task: Task) -> Any:
+        """A task as a `dspy.Example`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -68,6 +89,8 @@ class SearchSpec:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     stop_at: float | None = None
     no_improvement: int | None = None
+    program: Program | None = None
+    """The target, where it is a DSPy program."""
 
 
 @dataclass(frozen=True)
@@ -129,14 +152,16 @@ class Signals:
     """The ways back from a search.
 
     `evaluate(candidate, ticket)` runs one trial and returns its grade. `reflect(input hash,
-    occurrence, produce)` returns what `produce()` returned, now or when it was first asked. Either raises a
-    `StopSearch` instead of returning where the search has to end.
+    occurrence, produce)` returns what `produce()` returned, now or when it was first asked; `judge` does the same
+    for what a program's own metric says to one predictor. Each raises a `StopSearch` instead of returning where
+    the search has to end.
     """
 
     evaluate: Callable[[Candidate, Ticket], Graded]
     reflect: Callable[[str, int, Callable[[], Any]], Any]
     emit: Callable[[Event], None]
     should_stop: Callable[[], None]
+    judge: Callable[[str, int, Callable[[], Any]], Any] = lambda _hash, _occurrence, produce: produce()
 
 
 @dataclass(frozen=True)

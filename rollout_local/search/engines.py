@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rollout_local.errors import InputError
+from rollout_local.search.arguments import Table
 from rollout_local.search.engine import Engine
 
 
@@ -18,7 +20,31 @@ def _gepa() -> Engine:
     return search
 
 
+def arguments_of(name: str) -> Table:
+    """The arguments of an optimizer; raises `InputError` for a name that is not in `ENGINES`."""
+    require_known(name)
+    return ARGUMENTS[name]()
+
+
+def require_known(name: str) -> None:
+    """Raise `InputError` naming the optimizers there are, where `name` is none of them."""
+    if name not in ENGINES:
+        msg = f"there is no optimizer {name!r}; use one of {', '.join(ENGINES)}"
+        raise InputError(msg)
+
+
+def _gepa_arguments() -> Table:
+    from rollout_local.search.gepa_arguments import table
+
+    return table()
+
+
 ENGINES: dict[str, Callable[[], Engine]] = {
     "gepa": _gepa,
 }
 """Optimizers by name."""
+
+ARGUMENTS: dict[str, Callable[[], Table]] = {
+    "gepa": _gepa_arguments,
+}
+"""The tables of their arguments."""

@@ -25,18 +25,18 @@ from rollout_local.models import DUMMY_KEY
 from rollout_local.search.engine import (
     Began,
     Budget,
-    Graded,
     Judged,
     ProposalFailed,
     Proposed,
     SearchResult,
     SearchSpec,
     Signals,
-    Ticket,
     Validated,
 )
-from rollout_local.search.proposer import Proposer
-from rollout_local.search.student import Student, Tickets, metric, restored
+from rollout_local.search.gepa_arguments import table
+from rollout_local.search.proposer import proposer_of
+from rollout_local.search.student import Tickets, restored, restored_text, texts_of
+from rollout_local.search.subject import subject_of
 
 
 def search(spec: SearchSpec, signals: Signals) -> SearchResult:
@@ -51,25 +51,28 @@ def search(spec: SearchSpec, signals: Signals) -> SearchResult:
 
 
 def _search(spec: SearchSpec, signals: Signals) -> SearchResult:
-    train = Tickets("train", spec.train, spec.first_occurrence["train"])
-    val = Tickets("val", spec.val, spec.first_occurrence["val"])
+    subject = subject_of(spec, signals)
+    train, val = subject.train, subject.val
     listener = Listener(spec, signals, train)
     budget = Budget(spec.budget)
-    student = Student(spec.baseline, listener.evaluate)
-    optimizer = dspy.GEPA(
-        metric=metric,
-        max_metric_calls=spec.budget + len(val),
-        reflection_lm=reflection_lm(spec),
-        instruction_proposer=Proposer(signals.reflect, listener.failed, told_to_reflection(spec)),
-        num_threads=spec.concurrency,
-        seed=spec.seed,
-        gepa_kwargs={"callbacks": [listener], "stop_callbacks": [listener.is_done]},
-        **spec.arguments,
-    )
+    arguments = table().loaded(spec.arguments)
+    below = arguments.get("gepa_kwargs", {})
+    optimizer = dspy.GEPA(**{
+        **arguments,
+        "metric": subject.metric,
+        "max_metric_calls": spec.budget + len(val),
+        "reflection_lm": reflection_lm(spec),
+        "instruction_proposer": proposer_of(
+            arguments.get("instruction_proposer"), signals.reflect, listener.failed, told_to_reflection(spec)
+        ),
+        "num_threads": spec.concurrency,
+        "seed": spec.seed,
+        "gepa_kwargs": {**below, "callbacks": [listener], "stop_callbacks": [listener.is_done]},
+    })  # fmt: skip
     listener.budget = budget
     with _quiet(), dspy.context(callbacks=[_Gate(budget, signals, listener)]):
         try:
-            optimizer.compile(student, trainset=train, valset=val)
+            optimizer.compile(subject.module, trainset=train, valset=val)
         except BudgetSpent:
             listener.stop_reason = StopReason.BUDGET_SPENT
         except NoProposals:
@@ -124,7 +127,10 @@ def _loud(signals: Signals) -> Signals:
 
         return call
 
-    return Signals(loud(signals.evaluate), loud(signals.reflect), loud(signals.emit), loud(signals.should_stop))
+    return Signals(
+        loud(signals.evaluate), loud(signals.reflect), loud(signals.emit), loud(signals.should_stop),
+        loud(signals.judge),
+    )  # fmt: skip
 
 
 class _Gate(BaseCallback):  # type: ignore[misc]
@@ -144,7 +150,7 @@ class _Gate(BaseCallback):  # type: ignore[misc]
             self._budget.admit(size)
         self._seed_pass_begun = True
         self._signals.emit(Began(size))
-        self._listener.begins(inputs["program"].candidate())
+        self._listener.begins(restored(texts_of(inputs["program"]), self._listener.baseline))
 
 
 _IMPROVED = "its minibatch improved"
@@ -175,17 +181,17 @@ class Listener:
         self._before: float | None = None
         self._records: dict[str, list[dict[str, Any]]] = {}
         self._tasks: list[str] = []
+        self._trajectories: Sequence[Mapping[str, Any]] = ()
         self._best_mean = -1.0
         self._improved_at = 0
         self.best = 0
         self.stop_reason = StopReason.BUDGET_SPENT
         self.budget: Budget | None = None
 
-    # -- what the student asks
-
-    def evaluate(self, candidate: Candidate, ticket: Ticket) -> Graded:
-        """Run one trial."""
-        return self._signals.evaluate(candidate, ticket)
+    @property
+    def baseline(self) -> Candidate:
+        """The candidate that the search starts from."""
+        return self._spec.baseline
 
     def _number(self, candidate: Candidate) -> int:
         return self._numbers[candidate.content_hash]
@@ -223,7 +229,7 @@ class Listener:
         """Minibatch scores of the parent (before) or of a proposal (after), kept as means."""
         mean = sum(event["scores"]) / len(event["scores"])
         if event["candidate_idx"] is not None:
-            self._before = mean
+            self._before, self._trajectories = mean, event["trajectories"] or ()
             return
         for pending in self._pending:
             if pending.after is None:
@@ -233,9 +239,22 @@ class Listener:
     def on_reflective_dataset_built(self, event: Mapping[str, Any]) -> None:
         """What the reflection model will read, with the tasks' names."""
         self._records = {
-            component: [{"task": name, **_readable(record)} for name, record in zip(self._tasks, records, strict=False)]
+            component: [
+                {"task": name, **_readable(record)}
+                for name, record in zip(self._reflected(component, len(records)), records, strict=False)
+            ]
             for component, records in event["dataset"].items()
         }
+
+    def _reflected(self, component: str, count: int) -> list[str]:
+        """Names of the tasks that a component's records were made of: none of those where it was not called."""
+        text = self._candidates[self._parents[0]].components[component]
+        names = [
+            self._tasks[trajectory["example_ind"]]
+            for trajectory in self._trajectories
+            if any(restored_text(call[0], component, self._spec.baseline) == text for call in trajectory["trace"])
+        ]
+        return names if len(names) == count else self._tasks
 
     def failed(self, component: str, reason: str) -> None:
         """A reflection gave no usable text."""

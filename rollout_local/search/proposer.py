@@ -32,6 +32,78 @@ Reflect = Callable[[str, int, Callable[[], Any]], Any]
 OnFailure = Callable[[str, str], None]
 
 
+def proposer_of(own: Any, reflect: Reflect, on_failure: OnFailure, additional_instructions: str | None) -> Any:
+    """DSPy's proposer with our reader, or the user's `own`, remembered and watched alike."""
+    if own is None:
+        return Proposer(reflect, on_failure, additional_instructions)
+    if isinstance(own, InstructionProposer):  # GEPA shows it the values themselves, and any other one strings
+        return _RememberedBuiltin(own, reflect, on_failure)
+    return Remembered(own, reflect, on_failure)
+
+
+class Remembered:
+    """A proposer of the user's: `(candidate, reflective_dataset, components_to_update) -> {component: text}`."""
+
+    def __init__(self, own: Any, reflect: Reflect, on_failure: OnFailure) -> None:
+        self._own = own
+        self._reflect = reflect
+        self._failures = Failures(on_failure)
+        self._asked: Counter[str] = Counter()
+
+    def __call__(
+        self,
+        candidate: dict[str, str],
+        reflective_dataset: Mapping[str, Sequence[Mapping[str, Any]]],
+        components_to_update: list[str],
+    ) -> dict[str, str]:
+        """The usable texts of what the user's proposer gave."""
+        shown = [example for name in components_to_update for example in reflective_dataset.get(name, ())]
+        key = reflection_hash(candidate, shown, ",".join(components_to_update))
+        occurrence = self._asked[key]
+        self._asked[key] += 1
+
+        def produce() -> dict[str, Any]:
+            return {"texts": dict(self._own(candidate, reflective_dataset, components_to_update))}
+
+        given = self._reflect(key, occurrence, produce)["texts"]
+        texts = {}
+        for name in components_to_update:
+            text = given.get(name)
+            reason = "the proposer gave no text" if not isinstance(text, str) else _unusable(text, candidate[name])
+            if reason is None and not text.strip():
+                reason = "the proposer gave an empty text"
+            if reason is None:
+                texts[name] = text
+                self._failures.reset()
+            else:
+                self._failures.add(name, reason)
+        return texts
+
+
+class _RememberedBuiltin(Remembered, InstructionProposer):  # type: ignore[misc]
+    """The same around a configured `InstructionProposer`."""
+
+
+class Failures:
+    """Failed proposals in a row; too many end the search, since going on would only spend the budget."""
+
+    def __init__(self, on_failure: OnFailure) -> None:
+        self._on_failure = on_failure
+        self._count = 0
+
+    def reset(self) -> None:
+        """A usable text came."""
+        self._count = 0
+
+    def add(self, component: str, reason: str) -> None:
+        """Tell of a failure; raises `NoProposals` after the last one allowed."""
+        self._count += 1
+        self._on_failure(component, reason)
+        if self._count >= FAILURES_IN_A_ROW:
+            msg = f"the reflection model gave no usable text {self._count} times in a row (the last: {reason})"
+            raise NoProposals(msg)
+
+
 class Proposer(InstructionProposer):  # type: ignore[misc]
     """DSPy's proposer with our reader, memory and sense of failure.
 
@@ -42,9 +114,8 @@ class Proposer(InstructionProposer):  # type: ignore[misc]
     def __init__(self, reflect: Reflect, on_failure: OnFailure, additional_instructions: str | None) -> None:
         super().__init__(additional_instructions=additional_instructions, adapter=ReadingAdapter())
         self._reflect = reflect
-        self._on_failure = on_failure
+        self._failures = Failures(on_failure)
         self._asked: Counter[str] = Counter()
-        self._failures = 0
 
     def __call__(
         self,
@@ -74,9 +145,9 @@ class Proposer(InstructionProposer):  # type: ignore[misc]
         reply = self._reflect(key, occurrence, produce)
         reason = reply.get("failure") or _unusable(str(reply["text"]), candidate[component])
         if reason is None:
-            self._failures = 0
+            self._failures.reset()
             return str(reply["text"])
-        self._fail(component, reason)
+        self._failures.add(component, reason)
         return None
 
     def _ask(
@@ -89,13 +160,6 @@ class Proposer(InstructionProposer):  # type: ignore[misc]
             return {"failure": f"the reply of the reflection model has no usable text{seen}"}
         except ValueError as error:  # an empty text, or characters that UTF-8 cannot write
             return {"failure": f"the reflection gave no usable text ({_one_line(error)})"}
-
-    def _fail(self, component: str, reason: str) -> None:
-        self._failures += 1
-        self._on_failure(component, reason)
-        if self._failures >= FAILURES_IN_A_ROW:
-            msg = f"the reflection model gave no usable text {self._failures} times in a row (the last: {reason})"
-            raise NoProposals(msg)
 
 
 class ReadingAdapter(JSONAdapter):  # type: ignore[misc]

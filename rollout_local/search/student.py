@@ -1,4 +1,4 @@
-"""Any Target as a `dspy.Module`, and our tasks as GEPA's data.
+"""A Target that is text as a `dspy.Module`, and our tasks as GEPA's data.
 
 The module has one predictor per component of the candidate; the predictors are never called, they carry the
 text. DSPy cleans an instruction when it is read through `signature.instructions` (it strips blank lines and
@@ -50,8 +50,12 @@ class Student(dspy.Module):  # type: ignore[misc]
 
     def candidate(self) -> Candidate:
         """The candidate in the predictors, in the words of the user where it is the baseline."""
-        raw = {name: predictor.signature.__doc__ for name, predictor in self.named_predictors()}
-        return restored(raw, self.baseline.value)
+        return restored(texts_of(self), self.baseline.value)
+
+
+def texts_of(module: Any) -> dict[str, str]:
+    """The instructions of a module's predictors by name, as they were set."""
+    return {name: predictor.signature.__doc__ for name, predictor in module.named_predictors()}
 
 
 class _Shared:
@@ -75,6 +79,11 @@ def restored(components: Mapping[str, str], baseline: Candidate) -> Candidate:
     )
 
 
+def restored_text(predictor: Any, component: str, baseline: Candidate) -> str:
+    """The text of one predictor, in the words of the user where it is the baseline's `component`."""
+    return restored({component: predictor.signature.__doc__}, baseline).components[component]
+
+
 def shown(task: Task) -> dict[str, Any]:
     """What the reflection model sees of a task: never its metadata or expected output."""
     return {key: value for key, value in task.question.items() if value}
@@ -93,9 +102,16 @@ class Tickets:
     threads arrive.
     """
 
-    def __init__(self, split: SplitName, tasks: Sequence[Task], first_occurrence: int) -> None:
+    def __init__(
+        self,
+        split: SplitName,
+        tasks: Sequence[Task],
+        first_occurrence: int,
+        example: Callable[[Ticket], Any] | None = None,
+    ) -> None:
         self.split = split
         self.tasks = tuple(tasks)
+        self._make = example or _with_ticket
         self._fetched: Counter[int] = Counter()
         self._first = first_occurrence
         self._lock = threading.Lock()
@@ -115,4 +131,8 @@ class Tickets:
     def _example(self, position: int) -> Any:
         occurrence = self._first + self._fetched[position]
         self._fetched[position] += 1
-        return dspy.Example(ticket=Ticket(self.tasks[position], self.split, occurrence)).with_inputs("ticket")
+        return self._make(Ticket(self.tasks[position], self.split, occurrence))
+
+
+def _with_ticket(ticket: Ticket) -> Any:
+    return dspy.Example(ticket=ticket).with_inputs("ticket")

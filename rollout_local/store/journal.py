@@ -78,6 +78,8 @@ class TrialRecord:
     tries: int = 1
     trace_id: str | None = None
     step: int = 0
+    answer: Mapping[str, Any] | None = None
+    """What a DSPy program answered, as JSON."""
 
 
 class Journal:
@@ -164,6 +166,12 @@ class Journal:
             (self.run_id, key.candidate, key.task, key.attempt),
         )
 
+    def find_answer(self, trial_id: int) -> dict[str, Any] | None:
+        """What the program of this trial answered, as JSON, or None where it was not kept."""
+        row = self.store.row("SELECT answer_json FROM program_answers WHERE trial_id = ?", (trial_id,))
+        answer: dict[str, Any] | None = json.loads(row["answer_json"]) if row else None
+        return answer
+
     def add_trial(self, trial: TrialRecord, trace: TraceRecord | None) -> int:
         """Commit a finished trial with its trace; a trial without a score under the same key is superseded."""
         with self.store.write() as db:
@@ -177,6 +185,10 @@ class Journal:
             row = self._trial_row(trial_id, trial)
             _insert(db, "trials", row)
             chain.append(db, self.run_id, "trials", trial_id, row)
+            if trial.answer is not None:
+                text = json.dumps(trial.answer, ensure_ascii=False)  # the order of fields is shown to the reflection
+                answer = {"trial_id": trial_id, "run_id": self.run_id, "answer_json": text}
+                _insert(db, "program_answers", answer)
             if trace is not None:
                 _insert_trace(db, trace, self.run_id, trial_id)
         return trial_id

@@ -124,6 +124,34 @@ def trials_of(store: Store, candidate_id: int, split: str) -> list[dict[str, Any
     )
 
 
+def frontier(store: Store, run_id: str, attempt: int) -> dict[int, int]:
+    """On how many validation tasks each candidate (by number) has the best score, ties included.
+
+    Along the index of the best scores: tops first, then those who reach them. A plain grouping of 60 candidates on
+    200 tasks takes 70 ms, this 4.
+    """
+    rows = store.rows(
+        "SELECT c.number, count(*) AS wins FROM ("
+        "   SELECT task_name, max(best) AS top FROM candidate_tasks WHERE run_id = ?1 AND split = 'val'"
+        "   AND candidate_id IN (SELECT id FROM candidates WHERE run_id = ?1 AND attempt = ?2) GROUP BY task_name) m"
+        " JOIN candidate_tasks k ON k.run_id = ?1 AND k.split = 'val' AND k.task_name = m.task_name AND k.best = m.top"
+        " JOIN candidates c ON c.id = k.candidate_id AND c.attempt = ?2 GROUP BY c.number",
+        (run_id, attempt),
+    )
+    return {row["number"]: row["wins"] for row in rows}
+
+
+def outputs_of_task(store: Store, run_id: str, attempt: int, task: str, limit: int) -> list[dict[str, Any]]:
+    """Scored final trials of one task over all candidates, best first; of equals the earlier candidate."""
+    return store.rows(
+        "SELECT t.id, t.score, t.output, t.output_kind, t.feedback, t.split, c.number AS candidate FROM trials t"
+        " JOIN candidates c ON c.id = t.candidate_id WHERE t.run_id = ? AND t.attempt = ? AND t.task_name = ?"
+        " AND t.score IS NOT NULL AND t.superseded_by IS NULL"
+        " ORDER BY t.score DESC, c.number, t.split, t.occurrence LIMIT ?",
+        (run_id, attempt, task, limit),
+    )
+
+
 def phase_calls(store: Store, run_id: str, attempt: int) -> dict[str, dict[str, Any]]:
     """Executions asked and spent by phase."""
     rows = store.rows("SELECT * FROM phase_calls WHERE run_id = ? AND attempt = ?", (run_id, attempt))

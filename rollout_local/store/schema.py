@@ -22,7 +22,7 @@ from typing import Any
 from sqlite_utils import Database, Migrations
 
 from rollout_local.errors import Paused, StoreError
-from rollout_local.store import ddl_durable, ddl_releases
+from rollout_local.store import ddl_durable, ddl_programs, ddl_releases
 from rollout_local.store.ddl import TABLES, TRIGGERS, VIEWS
 
 APPLICATION_ID = 0x524F4C4F  # "ROLO": tells our files from other programs'
@@ -55,6 +55,12 @@ def _releases(db: Database) -> None:
 @migrations(name="0004_reuse")
 def _reuse(db: Database) -> None:
     db.execute("CREATE INDEX trials_alike ON trials (candidate_hash, task_name) WHERE score IS NOT NULL AND NOT reused")
+
+
+@migrations(name="0005_programs")
+def _programs(db: Database) -> None:
+    for statement in ddl_programs.STATEMENTS:
+        db.execute(statement)
 
 
 class Store:

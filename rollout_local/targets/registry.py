@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
@@ -20,10 +20,15 @@ from rollout_local.domain.dataset import Task
 from rollout_local.domain.target import AgentResult, Candidate, Target, TargetKind, as_result
 from rollout_local.errors import InputError, NotFound
 from rollout_local.targets.function import FunctionTarget, TargetFunction
+from rollout_local.targets.program import ProgramTarget
+from rollout_local.targets.program_metric import Metric
 from rollout_local.targets.source import source_of
 
 OURS = str(Path(__file__).parent.parent)
 """Frames in this package are not where the user's mistake is."""
+
+DECORATED = (FunctionTarget, ProgramTarget)
+"""The kinds of target that a decorator registers."""
 
 _targets: dict[str, Target] = {}
 
@@ -50,6 +55,58 @@ def optimize(
         return target
 
     return register
+
+
+def optimize_program(
+    *,
+    id: str,
+    metric: Metric | None = None,
+    kind: str = "prompt",
+    description: str = "",
+    example: Callable[[Task], Any] | None = None,
+    examples: Any = None,
+) -> Callable[[Callable[[], Any]], ProgramTarget]:
+    """Register a function that returns a `dspy.Module` as a target; its predictors' instructions are optimized.
+
+    `metric` takes DSPy's five arguments and returns a Prediction (or dict) with `score` in [0, 1] and `feedback`;
+    without one, `--verifier` grades. `example` makes a `dspy.Example` of a task; `examples` is a list of
+    `dspy.Example`, a dict of lists by split, or a function that returns either, used where no dataset is given.
+    """
+
+    def register(function: Callable[[], Any]) -> ProgramTarget:
+        target = ProgramTarget(
+            function,
+            id=_valid_id(id),
+            metric=metric,
+            kind=_kind(kind, id),
+            description=description,
+            example=example,
+            examples=examples,
+        )
+        _add(target)
+        return target
+
+    return register
+
+
+def program_named(name: str, modules: Iterable[str]) -> ProgramTarget | None:
+    """The undecorated function, class or program called `name` in one of the imported modules, as a target."""
+    for module in modules:
+        found = getattr(sys.modules.get(module), name, None)
+        if found is not None and (callable(found) or hasattr(found, "named_predictors")):
+            return ProgramTarget(_builder(found, module), id=name, metric=getattr(sys.modules[module], "metric", None))
+    return None
+
+
+def _builder(found: Any, module: str) -> Callable[[], Any]:
+    if not isinstance(found, type) and hasattr(found, "named_predictors"):  # a program, not what makes one
+
+        def build() -> Any:
+            return found.deepcopy()
+
+        build.__module__ = module
+        return build
+    return cast("Callable[[], Any]", found)
 
 
 def list_optimization_targets() -> list[Target]:
@@ -100,7 +157,7 @@ def _forget(home: str) -> None:
     gone = {name for name, module in sys.modules.items() if _lies_in(module, home)} - {"__main__"}
     for name in gone:
         del sys.modules[name]
-    for target in [target for target in _targets.values() if isinstance(target, FunctionTarget)]:
+    for target in [target for target in _targets.values() if isinstance(target, DECORATED)]:
         if target.function.__module__ in gone:
             del _targets[target.id]
     while home in sys.path:
@@ -136,9 +193,7 @@ def _import(name: str, folder: Path) -> None:
 
 
 def _registered_by(name: str) -> bool:
-    return any(
-        isinstance(target, FunctionTarget) and target.function.__module__ == name for target in _targets.values()
-    )
+    return any(isinstance(target, DECORATED) and target.function.__module__ == name for target in _targets.values())
 
 
 def _raised(name: str, error: BaseException) -> InputError:
@@ -152,9 +207,9 @@ def _place_of(error: BaseException) -> str:
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"
 
 
-def _add(target: FunctionTarget) -> None:
+def _add(target: FunctionTarget | ProgramTarget) -> None:
     taken = _targets.get(target.id)
-    if isinstance(taken, FunctionTarget) and taken.place != target.place:
+    if isinstance(taken, DECORATED) and taken.place != target.place:
         msg = f"two targets have the id {target.id!r}: {taken.place} and {target.place}; give one of them another id"
         raise InputError(msg)
     _targets[target.id] = target

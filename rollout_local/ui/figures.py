@@ -74,7 +74,7 @@ _frontiers: Kept[dict[int, int]] = Kept(200)
 def frontier(run: RunVisit) -> dict[int, int]:
     """On how many validation tasks each candidate (by number) is best; computed once per change of the run."""
     key = (str(run.store.path), run.id, run.attempt, run.row["rev"], run.row["last_event_at"])
-    return _frontiers.get(key, lambda: queries.frontier(run.store, run.id, run.attempt))
+    return _frontiers.get(key, lambda: reads.frontier(run.store, run.id, run.attempt))
 
 
 def means(run: RunVisit, candidate: Mapping[str, Any] | None) -> dict[str, Mean]:

@@ -257,23 +257,6 @@ def target_names(store: Store) -> list[str]:
     return [row["id"] for row in rows]
 
 
-def frontier(store: Store, run_id: str, attempt: int) -> dict[int, int]:
-    """On how many validation tasks each candidate (by number) has the best score, ties included.
-
-    Along the index of the best scores: tops first, then those who reach them. A plain grouping of 60 candidates on
-    200 tasks takes 70 ms, this 4.
-    """
-    rows = store.rows(
-        "SELECT c.number, count(*) AS wins FROM ("
-        "   SELECT task_name, max(best) AS top FROM candidate_tasks WHERE run_id = ?1 AND split = 'val'"
-        "   AND candidate_id IN (SELECT id FROM candidates WHERE run_id = ?1 AND attempt = ?2) GROUP BY task_name) m"
-        " JOIN candidate_tasks k ON k.run_id = ?1 AND k.split = 'val' AND k.task_name = m.task_name AND k.best = m.top"
-        " JOIN candidates c ON c.id = k.candidate_id AND c.attempt = ?2 GROUP BY c.number",
-        (run_id, attempt),
-    )
-    return {row["number"]: row["wins"] for row in rows}
-
-
 _PROPOSAL = (
     "SELECT p.*, c.number AS candidate_number, q.number AS parent_number FROM proposals p"
     " LEFT JOIN candidates c ON c.id = p.candidate_id LEFT JOIN candidates q ON q.id = p.parent_candidate_id"

@@ -140,7 +140,14 @@ def rescore(
 
 @optimize.command()
 @click.argument("run")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "dspy"]),
+    default="text",
+    show_default=True,
+    help="dspy: the JSON that `program.load` reads.",
+)
 @click.option("--bundle", type=click.Path(path_type=Path, dir_okay=False), help="The whole run in one file, to carry.")
 @common
 def export(
@@ -158,6 +165,11 @@ def export(
             msg = f"run {row['id']} has no best candidate yet (status {row['status']})"
             raise InputError(msg)
         best = reads.candidate(store, row["best_candidate_id"])
+        if form == "dspy":
+            from rollout_local.runs.best import winning_program
+
+            click.echo(winning_program(store, row, Path.cwd()))
+            return
     if as_json or form == "json":
         print_json({"run_id": row["id"], "candidate": best["number"], **json_columns(best)})
     else:

@@ -172,7 +172,7 @@ class Written:
         self.journal.add_trial(
             TrialRecord(
                 key=key, phase=phase or Phase.SEARCH, outcome=outcome, score=score, feedback="f", created_at=AT,
-                cost_usd=0.25, latency_ms=1.0, trace_id=trace.id, checks_json="[]", **said,
+                cost_usd=0.25, latency_ms=1.0, trace_id=trace.id, checks_json="[]", answer={"b": 1, "a": "ü"}, **said,
             ),
             trace,
         )  # fmt: skip

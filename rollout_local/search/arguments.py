@@ -1,0 +1,155 @@
+"""The arguments of an optimizer that a run may give it: named, typed, and those that it may not, with the reason.
+
+Arguments come as JSON (`--arg KEY=VALUE`, `[run.gepa]`); what has to be code is named as `module:function` and
+imported when the search begins. The tables stand beside DSPy's own signatures, which say what there is: a name that
+they do not have is refused, and one that they gain is allowed as it is.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+
+from rollout_local.errors import InputError
+
+
+def _named(value: str) -> str:
+    module, _, name = value.partition(":")
+    if not module or not name.isidentifier():
+        msg = "give it as module:function"
+        raise ValueError(msg)
+    return value
+
+
+Code = Annotated[str, AfterValidator(_named)]
+"""`module:function`."""
+Count = Annotated[int, Field(ge=0)]
+Size = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+GIVEN_ABOVE = "the optimizer gives it itself, from its own arguments"
+"""Why an inner argument is refused that the outer ones decide."""
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of an optimizer: its default as text, and why it is refused, where it is."""
+
+    name: str
+    default: str
+    refused: str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is known of an optimizer's arguments beyond its signature."""
+
+    signature: inspect.Signature
+    types: Mapping[str, Any]
+    refused: Mapping[str, str]
+    inner: Mapping[str, Table]
+    """Tables of arguments that are themselves mappings, such as `gepa_kwargs`."""
+    code: frozenset[str] = frozenset()
+    """Arguments that may be given as `module:function`."""
+
+    def arguments(self) -> list[Argument]:
+        """Every argument, those of inner mappings as `outer.inner`."""
+        found = []
+        for name, parameter in self.signature.parameters.items():
+            if name in self.inner:
+                inner = self.inner[name].arguments()
+                found += [Argument(f"{name}.{one.name}", one.default, one.refused) for one in inner]
+            elif name != "self" and parameter.kind is not inspect.Parameter.VAR_KEYWORD:
+                found.append(Argument(name, _default(parameter), self.refused.get(name)))
+        return found
+
+    def check(self, given: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+        """`given`, typed. Raises `InputError` naming the first argument that is unknown, refused or of the wrong type.
+
+        `outer.inner` is taken as the inner argument of a mapping.
+        """
+        checked: dict[str, Any] = {}
+        for name, value in _nested(given, self.inner).items():
+            if name not in self.signature.parameters or name == "self":
+                msg = f"there is no argument {where}{name}{self._near(name)}; `rollout optimize engines` lists them"
+                raise InputError(msg)
+            if name in self.refused:
+                msg = f"--arg {where}{name} is refused: {self.refused[name]}"
+                raise InputError(msg)
+            if name in self.inner and isinstance(value, Mapping):
+                checked[name] = self.inner[name].check(value, f"{where}{name}.")
+            else:
+                checked[name] = self._typed(name, value, where)
+        return checked
+
+    def loaded(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Checked arguments with what is named as code imported. Raises `InputError` where that cannot be."""
+        return {
+            name: self.inner[name].loaded(value) if name in self.inner else _made(value) if name in self.code else value
+            for name, value in arguments.items()
+        }
+
+    def _typed(self, name: str, value: Any, where: str) -> Any:
+        if name not in self.types:
+            return value
+        try:
+            return TypeAdapter(self.types[name]).validate_python(value)
+        except ValidationError as error:
+            said = str(error.errors()[-1]["msg"]).removeprefix("Value error, ")
+            msg = f"--arg {where}{name}={value!r}: {said[0].lower()}{said[1:]}"
+            raise InputError(msg) from error
+
+    def _near(self, name: str) -> str:
+        near = difflib.get_close_matches(name, self.signature.parameters, 2)
+        return f" (is {' or '.join(near)} meant?)" if near else ""
+
+
+def _nested(given: Mapping[str, Any], inner: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"gepa_kwargs.x": 1}` as `{"gepa_kwargs": {"x": 1}}`."""
+    nested: dict[str, Any] = {}
+    for name, value in given.items():
+        outer, _, rest = name.partition(".")
+        if rest and outer in inner:
+            nested[outer] = {**nested.get(outer, {}), rest: value}
+        elif isinstance(value, Mapping) and isinstance(nested.get(name), dict):
+            nested[name] = {**nested[name], **value}
+        else:
+            nested[name] = value
+    return nested
+
+
+def _default(parameter: inspect.Parameter) -> str:
+    return "required" if parameter.default is inspect.Parameter.empty else repr(parameter.default)
+
+
+def by_name(value: Any) -> Any:
+    """A function or class as `module:name`, so that it can be stored; anything else as it is."""
+    if callable(value) and hasattr(value, "__qualname__"):
+        if "<" in value.__qualname__ or "." in value.__qualname__ or value.__module__ == "__main__":
+            msg = f"{value.__qualname__} cannot be found again by name: define it at the top of a module of its own"
+            raise InputError(msg)
+        return f"{value.__module__}:{value.__qualname__}"
+    return value
+
+
+def _made(value: Any) -> Any:
+    """What `module:function` names, a class called without arguments; anything else as it is."""
+    if not isinstance(value, str) or ":" not in value:
+        return value
+    module, _, name = value.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+        return found() if inspect.isclass(found) else found
+    except Exception as error:
+        msg = f"{value} cannot be used ({type(error).__name__}: {error}); it is looked for beside the target"
+        raise InputError(msg) from error
+
+
+__all__ = ["GIVEN_ABOVE", "Argument", "Code", "Count", "Literal", "Share", "Size", "Table", "by_name"]

@@ -1,0 +1,39 @@
+"""What an optimizer is handed of a target: a module, its examples and a metric."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rollout_local.search.engine import SearchSpec, Signals
+from rollout_local.search.journaled import ProgramMetric, journaled, ticketed
+from rollout_local.search.student import Student, Tickets, metric
+
+
+@dataclass(frozen=True)
+class Subject:
+    """`metric` takes DSPy's five arguments; `train` and `val` hand out tickets."""
+
+    module: Any
+    train: Tickets
+    val: Tickets
+    metric: Any
+
+
+def subject_of(spec: SearchSpec, signals: Signals) -> Subject:
+    """The program of the spec, or its text as a program of one predictor per component."""
+    first = spec.first_occurrence
+    if spec.program is None:
+        return Subject(
+            module=Student(spec.baseline, signals.evaluate),
+            train=Tickets("train", spec.train, first["train"]),
+            val=Tickets("val", spec.val, first["val"]),
+            metric=metric,
+        )
+    example = ticketed(spec.program)
+    return Subject(
+        module=journaled(spec.program, signals.evaluate),
+        train=Tickets("train", spec.train, first["train"], example),
+        val=Tickets("val", spec.val, first["val"], example),
+        metric=ProgramMetric(spec.program, signals.judge),
+    )

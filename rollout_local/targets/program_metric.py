@@ -1,0 +1,94 @@
+"""The metric of a DSPy program, in DSPy's five-argument form, read strictly: a score has one unit, [0, 1].
+
+A float or a bool alone is accepted and told of: it leaves GEPA without words to reflect on. A dict with `score`
+and `feedback` is taken as the Prediction that was meant; DSPy itself would fail to add it up.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rollout_local.domain.verdict import Verdict
+from rollout_local.errors import GradingError, InputError, StopSearch
+
+Metric = Callable[..., Any]
+
+
+class ScoredBy:
+    """A program's own metric. `gave_no_feedback` becomes true where it returned a bare number."""
+
+    def __init__(self, metric: Metric, target: str) -> None:
+        try:
+            inspect.signature(metric).bind(None, None, None, None, None)
+        except (TypeError, ValueError):
+            name = getattr(metric, "__name__", repr(metric))
+            msg = (
+                f"target {target!r}: metric {name} must take (gold, pred, trace=None, pred_name=None, pred_trace=None)"
+            )
+            raise InputError(msg) from None
+        self.function = metric
+        self.gave_no_feedback = False
+
+    def verdict(self, example: Any, prediction: Any) -> tuple[Verdict, dict[str, float]]:
+        """Grade a prediction of the whole program: the verdict, and further scores by name.
+
+        Raises `GradingError` where the metric fails, or gives no score in [0, 1]; what a provider raises in a
+        metric that asks a model comes through as the error that caused it.
+        """
+        score, feedback, objectives = self._called(example, prediction, None, None, None)
+        return Verdict(score=score, passed=score >= 1.0, feedback=feedback), objectives
+
+    def feedback(self, example: Any, prediction: Any, trace: Any, pred_name: str, pred_trace: Any) -> dict[str, Any]:
+        """What the metric says to one predictor: `{"score": …, "feedback": …}`. Raises as `verdict` does."""
+        score, feedback, _ = self._called(example, prediction, trace, pred_name, pred_trace)
+        return {"score": score, "feedback": feedback}
+
+    def _called(self, *arguments: Any) -> tuple[float, str, dict[str, float]]:
+        try:
+            returned = self.function(*arguments)
+        except (Exception, SystemExit) as error:
+            msg = f"the program's metric raised {type(error).__name__}: {error}"
+            raise GradingError(msg) from error
+        except StopSearch:
+            raise
+        return self._read(returned)
+
+    def _read(self, returned: Any) -> tuple[float, str, dict[str, float]]:
+        fields = _fields(returned)
+        if fields is None:
+            self.gave_no_feedback = True
+            score = _unit(returned)
+            return score, f"This trajectory got a score of {returned}.", {}
+        if "score" not in fields:
+            msg = f"the program's metric returned no score, only {', '.join(map(str, fields)) or 'nothing'}"
+            raise GradingError(msg)
+        score = _unit(fields["score"])
+        feedback = fields.get("feedback")
+        if feedback is None:
+            self.gave_no_feedback = True
+            feedback = f"This trajectory got a score of {fields['score']}."
+        objectives = {str(name): float(value) for name, value in (fields.get("objective_scores") or {}).items()}
+        return score, str(feedback), objectives
+
+
+def _fields(returned: Any) -> Mapping[str, Any] | None:
+    """The fields of what a metric returned, or None for a bare number."""
+    if isinstance(returned, Mapping):
+        return returned
+    if hasattr(returned, "toDict"):  # a dspy.Prediction
+        return dict(returned.items())
+    return None
+
+
+def _unit(score: Any) -> float:
+    if not isinstance(score, bool | int | float) and not hasattr(score, "__float__"):
+        msg = f"the program's metric gave {score!r} for a score; give a number in [0, 1]"
+        raise GradingError(msg)
+    value = float(score)
+    if math.isnan(value) or not 0.0 <= value <= 1.0:
+        msg = f"the program's metric gave a score of {value:g}; scores are in [0, 1]"
+        raise GradingError(msg)
+    return value

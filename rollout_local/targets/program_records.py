@@ -1,0 +1,117 @@
+"""The answer of a program as JSON and back, by the types that its signatures declare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rollout_local.domain.program import Answer, Call, Unparsed
+
+
+def answer_of(
+    program: Any,
+    returned: Any,
+    trace: Sequence[tuple[Any, Mapping[str, Any], Any]],
+    objectives: Mapping[str, float],
+    unparsed: Unparsed | None = None,
+) -> Answer:
+    """The answer that a program gave, with its trace: DSPy's `(predictor, inputs, prediction)` per call."""
+    import dspy
+
+    names = {id(predictor): name for name, predictor in program.named_predictors()}
+    calls = tuple(
+        Call(names[id(predictor)], dict(inputs), dict(outputs.items()))
+        for predictor, inputs, outputs in trace
+        if id(predictor) in names
+    )
+    is_prediction = isinstance(returned, dspy.Prediction)
+    return Answer(dict(returned.items()) if is_prediction else returned, is_prediction, calls, objectives, unparsed)
+
+
+def shown(answer: Answer) -> Any:
+    """The output of a trial, as JSON if it can: the value of a single field, otherwise all fields by name."""
+    value = answer.value
+    if answer.is_prediction and len(value) == 1:
+        value = next(iter(value.values()))
+    kept = plain(value)
+    return value if kept is NOT_PLAIN else kept
+
+
+def name_of(program: Any, signature: Any) -> str:
+    """The name of the first predictor with this signature, as DSPy looks it up."""
+    for name, predictor in program.named_predictors():
+        if predictor.signature == signature:
+            return str(name)
+    return "(none of the program's own)"
+
+
+def encode(answer: Answer, program: Any) -> dict[str, Any] | None:
+    """`answer` as JSON, or None where reading it back would give another one."""
+    record = {
+        "value": plain(answer.value),
+        "is_prediction": answer.is_prediction,
+        "calls": [[call.predictor, plain(call.inputs), plain(call.outputs)] for call in answer.calls],
+        "objectives": dict(answer.objectives),
+    }
+    if answer.unparsed is not None:
+        failed = answer.unparsed
+        record["unparsed"] = [failed.predictor, failed.adapter, failed.reply, plain(failed.parsed)]
+    if _has_gap(record):
+        return None
+    try:
+        same = decode(record, program) == answer
+    except Exception:  # noqa: BLE001 - types of the user's that cannot be read back or compared
+        return None
+    return record if same is True else None
+
+
+def decode(record: Mapping[str, Any], program: Any) -> Answer:
+    """The answer that a record keeps, its fields in the types that the program's signatures declare."""
+    signatures = {name: predictor.signature for name, predictor in program.named_predictors()}
+    calls = tuple(
+        Call(name, _typed(inputs, [signatures[name]]), _typed(outputs, [signatures[name]]))
+        for name, inputs, outputs in record["calls"]
+    )
+    value = record["value"]
+    if record["is_prediction"]:
+        value = _typed(value, [signatures[call.predictor] for call in reversed(calls)])
+    unparsed = Unparsed(*record["unparsed"]) if "unparsed" in record else None
+    return Answer(value, record["is_prediction"], calls, record["objectives"], unparsed)
+
+
+NOT_PLAIN = object()
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON values, or `NOT_PLAIN` where it has no such form."""
+    from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+    try:
+        return to_jsonable_python(value)
+    except (PydanticSerializationError, ValueError, TypeError):
+        return NOT_PLAIN
+
+
+def _has_gap(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(_has_gap(item) for item in value.values())
+    if isinstance(value, list):
+        return any(_has_gap(item) for item in value)
+    return value is NOT_PLAIN
+
+
+def _typed(fields: Mapping[str, Any], signatures: Sequence[Any]) -> dict[str, Any]:
+    return {name: _read(value, name, signatures) for name, value in fields.items()}
+
+
+def _read(value: Any, name: str, signatures: Sequence[Any]) -> Any:
+    """A JSON value in the type that the first signature with this field declares; as it is where none fits."""
+    from pydantic import TypeAdapter, ValidationError
+
+    for signature in signatures:
+        if name in signature.fields:
+            try:
+                return TypeAdapter(signature.fields[name].annotation).validate_python(value)
+            except ValidationError:
+                return value
+    return value
