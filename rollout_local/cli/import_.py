@@ -37,13 +37,15 @@ def gepa_log(folder: Path, scale: float, db_path: Path, as_json: bool, **_option
 def bundle(file: Path, db_path: Path, as_json: bool, quiet: bool, **_options: Any) -> None:
     """Read the run that `rollout optimize export RUN --bundle FILE` wrote; every hash is compared before a row is."""
     from rollout_local.bundle import import_bundle
+    from rollout_local.cli.optimize.saying import db_flag
 
     with database_to_fill(db_path) as store:
         found = import_bundle(store, file, Path.cwd())
     _say(found, as_json=as_json)
     if found.source is not None and not (as_json or quiet):
         click.echo(printable(f"The source of its target is in {found.source}; nothing of it was imported."), err=True)
-        click.echo(printable(f"Next: rollout optimize reproduce {found.run_id} --source {found.source}"), err=True)
+        command = f"rollout optimize reproduce {found.run_id} --source {found.source}{db_flag(db_path)}"
+        click.echo(printable(f"Next: {command}"), err=True)
 
 
 def _say(found: Imported, *, as_json: bool) -> None:

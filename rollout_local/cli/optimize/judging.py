@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +185,7 @@ def _export_bundle(store: Any, run: str, file: Path, *, as_json: bool) -> None:
         print_json({"run_id": made.run_id, "file": str(made.file), "bytes": made.size, "digest": made.digest})
     else:
         click.echo(f"{made.file}: {made.run_id}, {made.size} bytes, digest {made.digest}")
-        click.echo(f"Read it elsewhere with:\n  rollout import bundle {made.file.name}")
+        click.echo(f"Read it elsewhere with:\n  rollout import bundle {shlex.quote(made.file.name)}")
 
 
 def _print_found(found: Any, as_text: Any, *, as_json: bool, no_color: bool) -> None:

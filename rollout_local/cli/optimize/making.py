@@ -50,7 +50,7 @@ def submit(*, waiting: bool, db_path: Path, as_json: bool, quiet: bool, no_color
     if as_json:
         print_json({"run_id": run_id, "status": status})
     else:
-        click.echo(f"{run_id} is {status}" + ("." if waiting else "; `rollout worker` runs it."))
+        click.echo(f"{run_id} is {status}" + ("." if waiting else f"; `rollout worker{db_flag(db_path)}` runs it."))
     return 0 if status in ("queued", "completed") else 3 if status == "paused" else 1
 
 
