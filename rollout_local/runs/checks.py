@@ -33,7 +33,7 @@ def of_run(store: Store, reference: str, folder: Path, changes: Mapping[str, Any
     run = reads.run(store, reference)
     config = RunConfig.model_validate_json(run["config_json"])
     with environment.for_target(config, offline_keys=False):
-        setup = load(store, run, folder, changes)
+        setup = load(store, run, folder, {"log_dir": run["log_dir"], **changes})
         check_unchanged(store, run, setup, ())
         return _document(setup)
 
@@ -88,9 +88,11 @@ def _keys(config: RunConfig) -> Iterator[Finding]:
     problem = reflection_key_problem(config)
     if problem is not None and config.record_mode != "none":
         yield {"check": "keys", "status": "fail", "detail": problem}
-    for model in filter(None, (config.reflection_model, config.task_model)):
-        state = "set" if key_of(model) else "not set"
-        yield _ok("keys", f"{key_variable(model)} for {model} is {state}")
+    asked = ((config.reflection_model, config.reflection_api_base), (config.task_model, config.task_api_base))
+    for model, address in asked:
+        if model is not None:
+            state = "set" if key_of(model) else "not set" if address is None else f"not set, nor needed at {address}"
+            yield _ok("keys", f"{key_variable(model)} for {model} is {state}")
 
 
 def _budget(setup: Setup) -> Iterator[Finding]:
