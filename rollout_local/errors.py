@@ -15,6 +15,7 @@
     ├── Cancelled            1      the user ended the run
     ├── BudgetSpent          0      the next batch would pass what was promised
     ├── NoProposals          1      the reflection model never gave a usable text
+    ├── TargetFailed         1      the target itself failed on every task of the baseline
     ├── RecordingMiss        3      replay met a request that was not recorded
     └── LeaseLost            1      another runner has taken over; this one may write nothing more
 
@@ -105,6 +106,8 @@ class Paused(StopSearch):
         super().__init__(message)
         self.reason = reason
         self.interrupted = interrupted
+        if interrupted:
+            self.exit_code = 130
 
 
 class Cancelled(StopSearch):
@@ -119,6 +122,10 @@ class BudgetSpent(StopSearch):
 
 class NoProposals(StopSearch):
     """The reflection model failed several times in a row to give a usable text."""
+
+
+class TargetFailed(StopSearch):
+    """The target itself failed on every task of the baseline: there is nothing to search from."""
 
 
 class RecordingMiss(StopSearch):

@@ -132,6 +132,11 @@ def price(
     return None
 
 
+def are_one(one: str, other: str) -> bool:
+    """True where two names may be of one model: with a provider's prefix, or without."""
+    return not set(_names(one)).isdisjoint(_names(other))
+
+
 def _names(model: str) -> list[str]:
     parts = model.split("/")
     return ["/".join(parts[i:]) for i in range(len(parts))]

@@ -7,8 +7,8 @@ comment) is as protected as those that are. The members:
     manifest.json           {format, run_id, digest, tables (a digest each), versions, members: {name: {sha256, bytes}}}
     tables/<table>.jsonl    the rows of `rows.TABLES`, one JSON object a line
     files/recording*.yaml   the recording of the newest attempt; files/run.json: the set-up in the log_dir
-    files/target.py         the target's source text, to be read; it is never imported (target.json: what a target
-                            behind a URL said of itself)
+    files/target.py         the target's source text, to be read; an import lays its files out, and imports none
+                            (target.json: what a target behind a URL said of itself)
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
 """One run out of a database into one file, and in again: the same rows, the same digest, or nothing at all.
 
 An import writes in one transaction and commits only when the journal's chain holds and the digest is the one that
-the bundle names; files go to `.rollout/<run id>/`, and are taken back where the transaction is. A run that is there
-already, unchanged, is left as it is.
+the bundle names. Files go to `.rollout/<run id>/`, those of the target's source to `target/` in it, and are taken
+back where the transaction is. A run that is there already, unchanged, is left as it is.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ from rollout_local.domain.run import RunStatus
 from rollout_local.errors import InputError, Refused, RolloutError
 from rollout_local.reports.digest import Digest, digest
 from rollout_local.runs.fingerprint import versions
+from rollout_local.runs.setup import KEPT_SOURCE
 from rollout_local.store import chain, reads
 from rollout_local.store.schema import Store
+from rollout_local.targets.source import files_of
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Imported:
     digest: str
     candidates: int
     trials: int
+    source: str | None = None
+    """Where the files of the target's source were put, to be read; None where there are none."""
 
 
 def export_bundle(store: Store, reference: str, file: Path, folder: Path) -> Exported:
@@ -80,14 +84,17 @@ def import_bundle(store: Store, file: Path, folder: Path) -> Imported:
     tables = package.members_to_rows(file, members)
     _require_run(file, manifest, tables)
     files = {name.removeprefix(package.FILES): data for name, data in members.items() if name.startswith(package.FILES)}
-    home = folder / ".rollout" / manifest["run_id"]
-    if store.row("SELECT id FROM runs WHERE id = ?", (manifest["run_id"],)):
+    source = _source_files(tables)
+    home = Path(".rollout") / manifest["run_id"]
+    is_new = not store.row("SELECT id FROM runs WHERE id = ?", (manifest["run_id"],))
+    if not is_new:
         _require_unchanged(store, manifest["run_id"], tables, file)
-        return imported(store, manifest["run_id"], is_new=False)
-    with _faults_named(file), store.write() as db, _placed(home, files):
-        rows.insert(store, db, tables)
-        _require_digest(store, manifest, file)
-    return imported(store, manifest["run_id"], is_new=True)
+    else:
+        with _faults_named(file), store.write() as db, _placed(folder / home, files | source):
+            rows.insert(store, db, tables)
+            _require_digest(store, manifest, file)
+    found = imported(store, manifest["run_id"], is_new=is_new)
+    return replace(found, source=str(home / KEPT_SOURCE) if source else None)
 
 
 def imported(store: Store, run_id: str, *, is_new: bool) -> Imported:
@@ -153,6 +160,14 @@ def _write(file: Path, data: bytes) -> None:
 # -- in
 
 
+def _source_files(tables: rows.Tables) -> dict[str, bytes]:
+    """The files of the module that registered the target, each at its place; none for a target of another kind."""
+    if not json.loads(tables["runs"][0]["config_json"]).get("modules"):
+        return {}
+    text = str(tables["targets"][0]["source"])
+    return {f"{KEPT_SOURCE}/{path}": source.encode("utf-8", "replace") for path, source in files_of(text).items()}
+
+
 def _require_run(file: Path, manifest: Mapping[str, Any], tables: rows.Tables) -> None:
     if [row.get("id") for row in tables["runs"]] != [manifest["run_id"]]:
         msg = f"{file}: tables/runs.jsonl is not of the run that the manifest names"
@@ -211,7 +226,8 @@ def _placed(home: Path, files: Mapping[str, bytes]) -> Iterator[None]:
 
 def _place(home: Path, name: str, data: bytes, made: list[Path]) -> None:
     path = home / name
-    if home.is_symlink() or home.parent.is_symlink() or path.is_symlink():
+    folders = [folder for folder in path.parents if folder == home.parent or folder.is_relative_to(home)]
+    if any(place.is_symlink() for place in (path, *folders)):
         msg = f"{path} is, or is behind, a symbolic link; import into another folder"
         raise Refused(msg)
     if path.exists():
@@ -220,7 +236,7 @@ def _place(home: Path, name: str, data: bytes, made: list[Path]) -> None:
             raise Refused(msg)
         return
     try:
-        made += _make_folders(home)
+        made += _make_folders(folders)
         with path.open("xb") as file:
             made.append(path)
             file.write(data)
@@ -229,7 +245,8 @@ def _place(home: Path, name: str, data: bytes, made: list[Path]) -> None:
         raise InputError(msg) from error
 
 
-def _make_folders(home: Path) -> list[Path]:
-    made = [folder for folder in (home.parent, home) if not folder.exists()]
-    home.mkdir(parents=True, exist_ok=True)
+def _make_folders(folders: Sequence[Path]) -> list[Path]:
+    """Make the innermost of `folders` (which stands first) and those around it; those that were not there."""
+    made = [folder for folder in reversed(folders) if not folder.exists()]
+    folders[0].mkdir(parents=True, exist_ok=True)
     return made

@@ -121,7 +121,11 @@ class FilePlace:
         if same(there, text):
             yield Problem("changed", f"{self.to} holds this text already.", False)
         elif there is not None and not same(there, former):
-            yield Problem("source", f"{self.to} holds another text than the run began with.", False)
+            sentence = (
+                f"{self.to} holds another text than the run began with; give a file that holds that prompt and nothing "
+                "else, or a new one."
+            )
+            yield Problem("source", sentence, False)
 
     def columns(self) -> dict[str, Any]:
         """Where to, as columns of `promotions`."""

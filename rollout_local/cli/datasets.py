@@ -7,6 +7,7 @@ is left as it was.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,7 @@ def pull(
         return
     click.echo(printable(f"Wrote {out}: {dataset.slug} · {len(dataset.tasks)} tasks"))
     if not quiet:
-        click.echo(printable(f"Next: rollout datasets split {out}"), err=True)
+        click.echo(printable(f"Next: rollout datasets split {shlex.quote(str(out))}"), err=True)
 
 
 @datasets.command("list")
@@ -119,13 +120,19 @@ def validate(folder: Path, splits_file: Path | None, seed: int, as_json: bool, *
 @click.option("--force", is_flag=True, help="Replace a file that says something else.")
 @plain
 def split(folder: Path, out: Path | None, as_json: bool, **options: Any) -> None:
-    """Share the tasks in DIR out to train, val and holdout, and write that down."""
+    """Share the tasks in DIR out to train, val and holdout, and write that down for --splits-file.
+
+    The seeded hash of their names decides the order, the shares how many go where: rounded down, at least one, and
+    the rest to train. Another task may move others, unlike in a run without --splits-file; so it is written down.
+    """
     file = out or folder / "splits.json"
     parts, is_new = _divided(folder, file, options)
     if as_json:
         print_json({"path": str(file), "is_new": is_new, **parts.model_dump(exclude={"note"})})
         return
     click.echo(printable(f"{'Wrote' if is_new else 'Unchanged:'} {file}: {_sizes(parts.sizes())}"))
+    if not options["quiet"]:
+        click.echo(printable(f"Next: rollout optimize create … --splits-file {shlex.quote(str(file))}"), err=True)
 
 
 def _imported(folder: Path, db_path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from rollout_local.cli.options import common, console, database, plain, print_json, print_table
-from rollout_local.cli.watching import shown
+from rollout_local.cli.watching import interruptible, shown
 from rollout_local.errors import RolloutError
 
 folder_argument = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
@@ -36,18 +36,18 @@ def new(
     *, name: str, run: str | None, out: Path | None, db_path: Path, as_json: bool, quiet: bool, no_color: bool
 ) -> None:  # fmt: skip
     """Make a folder for an experiment."""
-    from rollout_local.experiments import layout, replay
+    from rollout_local.experiments import layout
 
     folder = out or Path("experiments") / name
-    if run is None:
-        files = layout.new(folder, name)
-    else:
-        with database(db_path) as store:
-            files = layout.from_run(store, run, folder, name, Path.cwd())
-        with _scratch(None) as path, shown(quiet=quiet or as_json, color=not no_color) as watch:
-            replay.lock(folder, path, watch)
+    with layout.drafted(folder) as draft:
+        if run is None:
+            layout.empty(draft, name)
+        else:
+            with shown(quiet=quiet or as_json, color=not no_color) as watch:
+                _lay_out(draft, name, run, db_path, watch)
+    files = layout.listing(folder)
     if as_json:
-        print_json({"folder": str(folder), "files": [str(file.relative_to(folder)) for file in files]})
+        print_json({"folder": str(folder), "files": files})
     else:
         click.echo(f"Made {folder} ({len(files)} files)." + (" Fill in experiment.toml." if run is None else ""))
 
@@ -161,6 +161,19 @@ def lock(*, folder: Path, as_json: bool, quiet: bool, no_color: bool) -> None:
         print_json(_document(folder, result))
     else:
         click.echo(f"{folder}: locked, digest {result.digest.digest}")
+
+
+def _lay_out(draft: Path, name: str, run: str, db_path: Path, watch: Any) -> None:
+    """A past run as an experiment, with its lock; what stops it stops it between two calls."""
+    from rollout_local.experiments import layout, replay
+    from rollout_local.runs.stop import StopFlag
+
+    stop = StopFlag()
+    with interruptible(stop):
+        with database(db_path) as store:
+            layout.from_run(store, run, draft, name, Path.cwd())
+        with _scratch(None) as path:
+            replay.lock(draft, path, watch, stop)
 
 
 def _one(folder: Path, keep: Path | None, *, quiet: bool, color: bool) -> Any:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+LONGEST_SHOWN = 60
+"""Characters of a wrong value that a refusal repeats."""
+
 
 def _option(*names: str, **settings: Any) -> Callable[[Command], Command]:
     return click.option(*names, **settings)
@@ -57,16 +60,19 @@ FLAGS: tuple[Callable[[Any], Any], ...] = (
     _option("--stop-at", type=float, help="Stop when the best val mean reaches X (0-1)."),
     _option("--min-holdout-improvement", type=float, help="Gate: lift on the holdout of at least X (absolute, 0-1)."),
     _option("--confidence", type=float, help="Gate: the paired interval at this level lies above 0 (e.g. 0.95)."),
-    _option("--concurrency", type=int, envvar="ROLLOUT_GEPA_CONCURRENCY", help="Trials at once (default 4)."),
+    _option("--concurrency", type=int, envvar="ROLLOUT_GEPA_CONCURRENCY",
+            help="Trials at once (default 4, at most 1024)."),
     _option("--seed", type=int, help="Seed of the search and of the split (default 0)."),
     _option("--optimizer", help="Which optimizer (default gepa)."),
     _option("--arg", "--gepa", "arguments", multiple=True, metavar="K=V",
             help="Argument of the optimizer (`rollout optimize engines` lists them)."),
+    _option("--allow-failing-baseline", is_flag=True, default=None,
+            help="Search even where the target itself failed on every task of the baseline."),
     _option("--objective", help="What to aim for; told to the reflection model."),
     _option("--project", help="Project the run belongs to (default: default)."),
     _option("--run-ref", help="Your own reference."),
     _option("--tag", "tags", multiple=True, help="Tag (repeatable)."),
-    _option("--name", help="Name of the run."),
+    _option("--name", help="Name of the run (at most 200 characters)."),
     _option("--log-dir", help="Folder of the run's recording (default .rollout/<run id>)."),
     _option("--recording", help="Recording file (default <log-dir>/recording.yaml)."),
     _option("--record-mode", type=click.Choice(["new_episodes", "none", "once", "all"]),
@@ -128,7 +134,9 @@ def _sentence(error: Any) -> str:
     if not first["loc"]:
         return message
     flag = str(first["loc"][0]).replace("_", "-")
-    return f"--{flag} {first['input']}: {message[0].lower()}{message[1:]}"
+    given = str(first["input"])
+    shown = given if len(given) <= LONGEST_SHOWN else f"{given[:LONGEST_SHOWN]}…"
+    return f"--{flag} {shown}: {message[0].lower()}{message[1:]}"
 
 
 def _object(text: str, flag: str) -> dict[str, Any]:

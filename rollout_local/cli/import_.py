@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rollout_local.cli.options import common, database, print_json, printable
+from rollout_local.cli.options import common, database_to_fill, print_json, printable
 
 if TYPE_CHECKING:
     from rollout_local.bundle import Imported
@@ -26,7 +26,7 @@ def gepa_log(folder: Path, scale: float, db_path: Path, as_json: bool, **_option
     """Read the log_dir DIR that plain dspy.GEPA left as a completed run, to browse and compare. Unpickles no code."""
     from rollout_local.bundle import import_gepa_log
 
-    with database(db_path, create=True) as store:
+    with database_to_fill(db_path) as store:
         found = import_gepa_log(store, folder, scale=scale)
     _say(found, as_json=as_json)
 
@@ -34,13 +34,18 @@ def gepa_log(folder: Path, scale: float, db_path: Path, as_json: bool, **_option
 @import_.command()
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @common
-def bundle(file: Path, db_path: Path, as_json: bool, **_options: Any) -> None:
+def bundle(file: Path, db_path: Path, as_json: bool, quiet: bool, **_options: Any) -> None:
     """Read the run that `rollout optimize export RUN --bundle FILE` wrote; every hash is compared before a row is."""
     from rollout_local.bundle import import_bundle
+    from rollout_local.cli.optimize.saying import db_flag
 
-    with database(db_path, create=True) as store:
+    with database_to_fill(db_path) as store:
         found = import_bundle(store, file, Path.cwd())
     _say(found, as_json=as_json)
+    if found.source is not None and not (as_json or quiet):
+        click.echo(printable(f"The source of its target is in {found.source}; nothing of it was imported."), err=True)
+        command = f"rollout optimize reproduce {found.run_id} --source {found.source}{db_flag(db_path)}"
+        click.echo(printable(f"Next: {command}"), err=True)
 
 
 def _say(found: Imported, *, as_json: bool) -> None:

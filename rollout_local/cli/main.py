@@ -72,8 +72,7 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.Abort:
         return 130
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        return _say_usage(error)
     except (RolloutError, StopSearch) as error:
         return _say(error, error.exit_code, arguments)
     except KeyboardInterrupt:
@@ -84,6 +83,18 @@ def run(arguments: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the boundary: a fault of ours is still one line
         return _say(error, 1, arguments, prefix=f"{type(error).__name__}: ")
     return result if isinstance(result, int) else 0
+
+
+def _say_usage(error: click.ClickException) -> int:
+    """A command that was typed wrongly: what is wrong, and where its flags are explained; a bare noun asks for help."""
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+        error.show()
+        return error.exit_code
+    click.echo(f"rollout: {' '.join(error.format_message().split())}", err=True)
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is not None:
+        click.echo(f"Try `{context.command_path} --help`.", err=True)
+    return error.exit_code
 
 
 def _say(error: BaseException, code: int, arguments: list[str], prefix: str = "") -> int:

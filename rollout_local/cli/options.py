@@ -58,6 +58,19 @@ def database(path: Path, *, create: bool = False) -> Iterator[Store]:
         yield store
 
 
+@contextmanager
+def database_to_fill(path: Path) -> Iterator[Store]:
+    """Open the database for a command that writes in one transaction: a file that was not there is gone if it fails."""
+    is_new = not path.exists()
+    try:
+        with database(path, create=True) as store:
+            yield store
+    except BaseException:
+        for suffix in ("", "-wal", "-shm", ".lock") if is_new else ():
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        raise
+
+
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))

@@ -32,7 +32,7 @@ def simulate() -> None:
 
 @simulate.command()
 @click.option("--script", type=click.Path(path_type=Path), metavar="FILE", help="What the models know, as JSON.")
-@click.option("--port", type=int, default=0, show_default=True, help="0: any free one.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0: any free one.")
 @click.option("--host", default=LOOPBACK[0], show_default=True, help="This machine only.")
 @click.option("--latency", type=click.IntRange(0, 600_000), default=0, metavar="MS", help="Wait before each answer.")
 @click.option("--faults", default="", metavar="SPEC", help="Trouble on purpose, such as 429:0.3,hang:0.01.")

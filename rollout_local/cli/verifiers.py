@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rollout_local.cli.aside import prints_aside
 from rollout_local.cli.options import common, database, plain, print_json, print_table, printable
 from rollout_local.errors import InputError
 
@@ -100,13 +101,21 @@ def test(
 @verifiers.command()
 @plain
 def checks(as_json: bool, no_color: bool, **_options: Any) -> None:
-    """Show every type of check and its parameters (* required; of those in brackets, exactly one)."""
+    """Show every type of check and its parameters (* required; of those in brackets, exactly one).
+
+    from_metadata and from_expected are paths into the task's metadata and expected output, such as a.b[0]; $ is all
+    of it.
+    """
     types = _check_types()
     if as_json:
         print_json(types)
         return
     cells = [(t["type"], ", ".join(t["aliases"]), _parameters(t), t["summary"]) for t in types]
     print_table(("type", "also", "parameters", "what it checks"), cells, color=not no_color)
+    click.echo(
+        "\nfrom_metadata and from_expected are paths into the task's metadata and expected output, such as a.b[0]; $ is"
+        "\nall of it. --json has every parameter in words."
+    )
 
 
 def _registered(file: Path, db_path: Path) -> tuple[VerifierSpec, bool]:
@@ -207,7 +216,8 @@ def _graded(spec: VerifierSpec, task: Task, output: str, *, quiet: bool) -> Verd
     if not quiet:
         for sentence in fits([spec], [task]):
             click.echo(printable(f"note: {sentence}"), err=True)
-    return grade([spec], task, AgentResult(output=output))
+    with prints_aside():
+        return grade([spec], task, AgentResult(output=output))
 
 
 def _print_verdict(spec: VerifierSpec, verdict: Verdict, *, color: bool) -> None:

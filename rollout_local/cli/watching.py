@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rollout_local.cli.aside import prints_aside
 from rollout_local.errors import Paused
 
 if TYPE_CHECKING:
@@ -20,16 +21,17 @@ if TYPE_CHECKING:
 
 @contextmanager
 def shown(*, quiet: bool, color: bool) -> Iterator[Watch]:
-    """A watch for one run: a bar on a terminal, lines in a pipe, nothing when quiet."""
+    """A watch for one run: a bar on a terminal, lines in a pipe, nothing when quiet. The target's prints go aside."""
     from rollout_local.runs.watch import Silent
 
-    if quiet:
-        yield Silent()
-    elif sys.stderr.isatty():
-        with _bar(color=color) as bar:
-            yield _Bar(bar)
-    else:
-        yield _Lines()
+    with prints_aside():
+        if quiet:
+            yield Silent()
+        elif sys.stderr.isatty():
+            with _bar(color=color) as bar:
+                yield _Bar(bar)
+        else:
+            yield _Lines()
 
 
 @contextmanager

@@ -36,4 +36,6 @@ def worker(
     else:
         for outcome in done:
             click.echo(f"{outcome.run_id}: {outcome.status}: {outcome.message}")
+    if once and not (done or quiet or as_json):
+        click.echo("Nothing is queued.", err=True)
     return 130 if stop.reason is not None else 0

@@ -74,12 +74,12 @@ def pull(source: str, columns: Columns, out: Path | str) -> Dataset:
     """
     folder = Path(out)
     require_free(folder)
-    _check_columns(columns)
     scheme, _, address = source.partition(":")
     if scheme not in SOURCES or not address:
         hint = f'; did you mean "csv:{source}"?' if source.endswith(".csv") else ""
         msg = f'the source "{source}" is not one of {", ".join(f"{name}:…" for name in SOURCES)}{hint}'
         raise InputError(msg)
+    _check_columns(columns)
     kind = SOURCES[scheme]
     rows = list(islice(kind.rows(address, columns), columns.limit))
     if not rows:

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from rollout_local.documents import kind_of, parse_json, read_text, suggestion
-from rollout_local.domain.dataset import SPLITS, Dataset, Split
+from rollout_local.domain.dataset import SPLITS, Dataset, Split, SplitName
 from rollout_local.domain.identity import content_hash
 from rollout_local.errors import InputError
 
 RATIOS = (0.6, 0.2, 0.2)
 """Shares of train, val and holdout."""
+FEWEST = 5
+"""Tasks of val or holdout below which a mean over them tells little."""
 _SHOWN = 5
 _REMEDY = "write the split yourself with --splits-file, or let `rollout datasets split` share them out exactly"
 
@@ -102,6 +104,26 @@ def divide(dataset: Dataset, seed: int, ratios: tuple[float, float, float] = RAT
     order = {name: place for place, name in enumerate(dataset.by_name)}
     ordered = {key: tuple(sorted(part, key=order.__getitem__)) for key, part in parts.items()}
     return Split(**ordered)
+
+
+def uneven(split: Split, total: int, parts: Sequence[SplitName], ratios: tuple[float, float, float] = RATIOS) -> str:
+    """Where the hash put few of `total` tasks, or far from their share, into one of `parts`: a sentence; or empty."""
+    sizes, shares = split.sizes(), dict(zip(SPLITS, _shares(total, ratios), strict=True))
+    wanted = {name: total * ratio for name, ratio in zip(SPLITS, ratios, strict=True)}
+    far = [part for part in parts if abs(sizes[part] - wanted[part]) > wanted[part] / 2]
+    few = [part for part in parts if sizes[part] < FEWEST]
+    if not far and not few:
+        return ""
+    seen = ", ".join(f"{name} {n}" for name, n in sizes.items())
+    sentence = f"the split by name hash has {seen}"
+    if far:
+        exact = ", ".join(f"{name} {shares[name]}" for name in SPLITS)
+        sentence += f"; shares of the {total} tasks would be {exact}: {_REMEDY}"
+    if few and any(shares[part] < FEWEST for part in few):
+        sentence += f"; fewer than {FEWEST} tasks in {' and '.join(few)} tell little: add tasks"
+    elif not far:
+        sentence += f"; fewer than {FEWEST} tasks in {' and '.join(few)} tell little: {_REMEDY}"
+    return sentence
 
 
 def check_leakage(dataset: Dataset, split: Split, val_dataset: Dataset | None = None) -> None:

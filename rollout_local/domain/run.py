@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from rollout_local.domain.dataset import SPLITS, SplitName, Value
 
@@ -74,6 +75,10 @@ class TrialOutcome(StrEnum):
     CANCELLED = "cancelled"
 
 
+TARGET_FAILED = "target"
+"""The `error_kind` of a trial whose target failed on its own account; it is scored 0, with the error as feedback."""
+
+
 class CandidateStatus(StrEnum):
     """What became of a text. `proposed`: not judged when the budget ended."""
 
@@ -102,6 +107,23 @@ LARGEST = 2**63 - 1
 """What an INTEGER column of SQLite holds."""
 
 
+MOST_AT_ONCE = 1024
+"""Trials at once: each is a thread, and with a time limit two."""
+LONGEST_NAME = 200
+
+
+def _address(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or not text.isprintable():
+        msg = "must be a URL such as http://127.0.0.1:8000/v1"
+        raise ValueError(msg)
+    return text
+
+
+Address = Annotated[str, AfterValidator(_address)]
+"""The URL of a server."""
+
+
 class RunConfig(Value):
     """Every flag of `optimize create`, as stored with the run. Unset means the documented default."""
 
@@ -124,8 +146,8 @@ class RunConfig(Value):
     max_tasks: int | None = Field(default=None, ge=1)
     reflection_model: str | None = None
     task_model: str | None = None
-    reflection_api_base: str | None = None
-    task_api_base: str | None = None
+    reflection_api_base: Address | None = None
+    task_api_base: Address | None = None
     reflection_params: dict[str, Any] = Field(default_factory=lambda: dict(DEFAULT_REFLECTION_PARAMS))
     task_params: dict[str, Any] = Field(default_factory=dict)
     auto: Literal["light", "medium", "heavy"] | None = None
@@ -139,15 +161,16 @@ class RunConfig(Value):
     stop_at: float | None = Field(default=None, ge=0, le=1)
     min_holdout_improvement: float | None = Field(default=None, ge=0, le=1)
     confidence: float | None = Field(default=None, gt=0, lt=1)
-    concurrency: int = Field(default=4, ge=1)
+    concurrency: int = Field(default=4, ge=1, le=MOST_AT_ONCE)
     seed: int = Field(default=0, ge=-LARGEST, le=LARGEST)
     optimizer: str = "gepa"
     arguments: dict[str, Any] = Field(default_factory=dict)
+    allow_failing_baseline: bool = False
     objective: str | None = None
     project: str = "default"
     run_ref: str | None = None
     tags: tuple[str, ...] = ()
-    name: str | None = None
+    name: str | None = Field(default=None, max_length=LONGEST_NAME)
     log_dir: str | None = None
     recording: str | None = None
     record_mode: Literal["new_episodes", "none", "once", "all"] = "new_episodes"
@@ -176,12 +199,12 @@ OPERATIONAL = frozenset(
         "concurrency", "max_cost", "max_seconds", "log_dir", "recording", "record_mode", "no_recording", "offline",
         "allow_hosts", "executor", "name", "tags", "run_ref", "project", "prices", "reflection_api_base",
         "task_api_base", "target_url", "target_headers", "target_bearer_env", "ignore_fields",
-        "min_holdout_improvement", "confidence", "simulated",
+        "min_holdout_improvement", "confidence", "simulated", "allow_failing_baseline",
     }
 )  # fmt: skip
 """Fields of `RunConfig` that do not decide the search: hosts, limits of time and cost, names, the gate."""
 
 __all__ = [
-    "DEFAULT_REFLECTION_PARAMS", "MOVES", "OPERATIONAL", "SPLITS", "CandidateStatus", "Phase", "RunConfig",
-    "RunStatus", "StopReason", "TrialKey", "TrialOutcome",
+    "DEFAULT_REFLECTION_PARAMS", "MOVES", "OPERATIONAL", "SPLITS", "TARGET_FAILED", "CandidateStatus", "Phase",
+    "RunConfig", "RunStatus", "StopReason", "TrialKey", "TrialOutcome",
 ]  # fmt: skip

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rollout_local.errors import InputError
 from rollout_local.experiments.manifest import MANIFEST
 from rollout_local.store import catalog, reads
 from rollout_local.store.schema import Store
+from rollout_local.targets.source import files_of
 
 LEFT_OUT = frozenset({
     "modules", "target", "dataset", "val_dataset", "verifiers", "splits_file", "recording", "record_mode", "log_dir",
@@ -39,47 +41,63 @@ reflection_model = ""
 """
 
 
-def new(folder: Path, name: str) -> list[Path]:
-    """Make an empty experiment to fill in. Returns the files written; raises `InputError` where the folder is taken."""
-    _require_free(folder)
-    folder.mkdir(parents=True)
-    (folder / MANIFEST).write_text(EMPTY.format(name=name), encoding="utf-8")
-    return [folder / MANIFEST]
+@contextmanager
+def drafted(folder: Path) -> Iterator[Path]:
+    """A hidden folder beside `folder` to fill; it becomes `folder` when the block ends, and is gone where it fails.
+
+    So a folder of an experiment is whole or not there. Raises `InputError` where the folder is taken.
+    """
+    if folder.exists():
+        msg = f"{folder} exists; give a folder that does not"
+        raise InputError(msg)
+    draft = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(draft, ignore_errors=True)  # of one that was killed
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+        draft.rename(folder)
+    except BaseException as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        if isinstance(error, OSError):
+            msg = f"{folder} cannot be written ({error.strerror or error}); give another folder with --out"
+            raise InputError(msg) from error
+        raise
 
 
-def from_run(store: Store, reference: str, folder: Path, name: str, root: Path) -> list[Path]:
+def listing(folder: Path) -> list[str]:
+    """The files of an experiment, relative to its folder."""
+    found = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def empty(folder: Path, name: str) -> None:
+    """Write an experiment to fill in."""
+    (folder / MANIFEST).write_text(EMPTY.format(name=json.dumps(name, ensure_ascii=False)[1:-1]), encoding="utf-8")
+
+
+def from_run(store: Store, reference: str, folder: Path, name: str, root: Path) -> None:
     """Lay a completed, recorded run out as an experiment: target source, dataset, verifiers, splits, recording.
 
-    `root` is the folder that the run was made in. Returns the files written. The lock is written by a replay.
+    `root` is the folder that the run was made in. The lock is written by a replay.
     """
     run = reads.run(store, reference)
     recording = root / run["recording"] if run["recording"] else None
     if run["status"] != RunStatus.COMPLETED or recording is None or not recording.exists():
         msg = f"run {run['id']} cannot become an experiment: it has to be completed, and its recording to be there"
         raise InputError(msg)
-    _require_free(folder)
-    draft = folder.with_name(folder.name + ".new")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    try:
-        _fill(store, run, draft, name, recording)
-        draft.rename(folder)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def _fill(store: Store, run: Mapping[str, Any], folder: Path, name: str, recording: Path) -> None:
     config = RunConfig.model_validate_json(run["config_json"])
     if config.capability is not None:
         msg = f"run {run['id']} is of a capability; lay its experiment out by hand, with capability = FOLDER"
         raise InputError(msg)
+    _fill(store, run, config, folder, name, recording)
+
+
+def _fill(store: Store, run: Mapping[str, Any], config: RunConfig, folder: Path, name: str, recording: Path) -> None:
     if run["val_dataset_id"] is not None:
         msg = f"run {run['id']} has a val dataset of its own; an experiment holds one dataset"
         raise InputError(msg)
     target = reads.target(store, run["target_row_id"])
-    for path, source in _files_of(target["source"]):
+    for path, source in files_of(target["source"]).items():
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(source, encoding="utf-8")
@@ -93,18 +111,6 @@ def _fill(store: Store, run: Mapping[str, Any], folder: Path, name: str, recordi
     _write_json(folder / "splits.json", {part: split[part] for part in ("train", "val", "holdout")})
     shutil.copyfile(recording, folder / "recording.yaml")
     (folder / MANIFEST).write_text(_manifest(run, config, name, dataset.slug, verifiers), encoding="utf-8")
-
-
-def _files_of(source: str) -> list[tuple[str, str]]:
-    """The files of a stored source text: each begins with a line `# --- path`."""
-    files: list[tuple[str, str]] = []
-    for part in ("\n" + source).split("\n# --- ")[1:]:
-        path, _, text = part.partition("\n")
-        if Path(path).is_absolute() or ".." in Path(path).parts:
-            msg = f"the stored source names a file outside its folder: {path}"
-            raise InputError(msg)
-        files.append((path, text))
-    return files
 
 
 def _manifest(run: Mapping[str, Any], config: RunConfig, name: str, slug: str, verifiers: list[str]) -> str:
@@ -130,9 +136,3 @@ def _toml(value: Any) -> str:
 
 def _write_json(path: Path, document: Any) -> None:
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _require_free(folder: Path) -> None:
-    if folder.exists():
-        msg = f"{folder} exists; give a folder that does not"
-        raise InputError(msg)

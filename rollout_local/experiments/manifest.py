@@ -53,4 +53,4 @@ def config_of(manifest: Manifest, folder: Path) -> RunConfig:
 
 def found_in(root: Path) -> list[Path]:
     """Folders under `root` that hold an experiment, by name."""
-    return sorted(path.parent for path in root.glob(f"*/{MANIFEST}"))
+    return sorted(path.parent for path in root.glob(f"*/{MANIFEST}") if not path.parent.name.startswith("."))

@@ -11,7 +11,7 @@ from typing import Any
 from rollout_local.capabilities import load, publish
 from rollout_local.domain.experiment import Lock, differences
 from rollout_local.domain.run import RunConfig, RunStatus
-from rollout_local.errors import Refused
+from rollout_local.errors import Paused, Refused
 from rollout_local.experiments.locking import (
     abridged,
     headline,
@@ -29,6 +29,7 @@ from rollout_local.runs.clock import now
 from rollout_local.runs.fingerprint import versions
 from rollout_local.runs.lifecycle import Outcome, execute
 from rollout_local.runs.setup import Setup, insert, prepare
+from rollout_local.runs.stop import StopFlag
 from rollout_local.runs.watch import Watch
 from rollout_local.store import reads
 from rollout_local.store.schema import Store, open_store
@@ -55,11 +56,11 @@ class Reproduction:
         return self.locked and not self.differences
 
 
-def reproduce(folder: Path, database: Path, watch: Watch | None = None) -> Reproduction:
+def reproduce(folder: Path, database: Path, watch: Watch | None = None, stop: StopFlag | None = None) -> Reproduction:
     """Replay an experiment strictly into `database` (new) and compare it with its lock.
 
     Raises `InputError` or `RecordingError` where the experiment cannot be replayed at all, `Refused` where the
-    replay did not get to its end.
+    replay did not get to its end, `Paused` where `stop` ended it.
     """
     manifest, lock = read_manifest(folder), read_lock(folder)
     config = config_of(manifest, folder).model_copy(update={"log_dir": str(database.resolve().parent / "log")})
@@ -67,7 +68,10 @@ def reproduce(folder: Path, database: Path, watch: Watch | None = None) -> Repro
         setup = _prepared(store, config, folder, offline=True)
         inputs = input_hashes(setup, folder / manifest.recording)
         run_id = insert(store, setup)["id"]
-        outcome = execute(store, run_id, folder=folder, watch=watch, strict=True)
+        outcome = execute(store, run_id, folder=folder, watch=watch, stop=stop, strict=True)
+        if outcome.interrupted:
+            msg = f"the replay of {manifest.name} was interrupted; begin it again"
+            raise Paused(msg, interrupted=True)
         if outcome.status is not RunStatus.COMPLETED:
             raise Refused(_stopped(manifest.name, outcome.message, lock, inputs))
         run = reads.run(store, run_id)
@@ -82,9 +86,9 @@ def reproduce(folder: Path, database: Path, watch: Watch | None = None) -> Repro
     )  # fmt: skip
 
 
-def lock(folder: Path, database: Path, watch: Watch | None = None) -> Reproduction:
+def lock(folder: Path, database: Path, watch: Watch | None = None, stop: StopFlag | None = None) -> Reproduction:
     """Replay an experiment and write what it gave as its lock."""
-    found = reproduce(folder, database, watch)
+    found = reproduce(folder, database, watch, stop)
     write_lock(folder, lock_of(found.digest.digest, found.digest.tables, found.inputs, found.report), found.rows)
     return found
 

@@ -25,7 +25,7 @@ from rollout_local.recordings.library import (
     verify,
 )
 from rollout_local.recordings.live import scope, unrecorded
-from rollout_local.recordings.opening import open_recording
+from rollout_local.recordings.opening import open_recording, require_usable
 from rollout_local.recordings.scan import Leak, scan
 from rollout_local.recordings.session import Recording
 
@@ -43,6 +43,7 @@ __all__ = [
     "import_cassette",
     "list_recordings",
     "open_recording",
+    "require_usable",
     "scan",
     "scope",
     "show",

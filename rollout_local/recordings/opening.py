@@ -108,6 +108,20 @@ def open_recording(
             _check_played(recording, strict=strict)
 
 
+def require_usable(path: Path, mode: RecordMode, *, ignore_fields: Sequence[str] = (), engine: str = "litellm") -> None:
+    """Raise the `RecordingError` that opening this file in this mode would raise; nothing is opened or written."""
+    wanted = _Wanted(path, RecordMode(mode), Reader(Redactor(os.environ), ignore_fields), engine, _NONE)
+    exists = path.exists() and (path.is_dir() or path.stat().st_size > 0)
+    with ExitStack() as stack:
+        if mode is RecordMode.NONE or (mode is RecordMode.ONCE and exists):
+            _replay(wanted, stack)
+        elif exists and mode is RecordMode.NEW_EPISODES:
+            if is_ours(start_of(path)):
+                survey(path)
+            else:
+                foreign.read(path, wanted.reader)
+
+
 @dataclass
 class _Found:
     """What a file gives: interactions to serve, a tape to write on, and its manifest."""

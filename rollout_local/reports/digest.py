@@ -2,8 +2,9 @@
 
 Only what the inputs decide goes in: texts, lineage, judgements, outcomes, scores, feedback, outputs, the report.
 Out stay cost, latency, error texts, ids, times, traces, tries, what a target put in `metadata`, whether a trial
-was reused (and so the calls spent), and whether the models were simulated. Rows are sorted by
-what they are, floats carry 12 significant digits, means are taken by `fsum` over final trials.
+was reused (and so the calls spent), whether the models were simulated, and the count of the target's own failures,
+which follows from the trials. Rows are sorted by what they are, floats carry 12 significant digits, means are taken
+by `fsum` over final trials.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from rollout_local.store.schema import Store
 
 Rows = dict[str, list[dict[str, Any]]]
 
-REPORT_LEFT_OUT = frozenset({"run_id", "attempt", "status", "simulated", "volatile"})
+REPORT_LEFT_OUT = frozenset({"run_id", "attempt", "status", "simulated", "target_failures", "volatile"})
 
 
 @dataclass(frozen=True)

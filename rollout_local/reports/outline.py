@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rollout_local.domain.run import Phase
+from rollout_local.reports import failures
 from rollout_local.reports.blocks import Block, Case, Grid, Heading, Lines, Say, Side, Tone, diff
 from rollout_local.reports.wording import money, number, percent, signed, spread, tasks_counted, words
 
@@ -53,6 +54,8 @@ def _scores(report: Report) -> Iterator[Block]:
         lifts = (f"{signed(both[split]['lift'])} ({tasks_counted(both[split]['n'])})" for split in splits)
         rows.append(["lift, on tasks of both", *lifts])
     yield Grid(("mean ± sd (trials)", *splits), rows, "lrrr")
+    if report.get("target_failures"):
+        yield Say(failures.sentence(report["target_failures"]), Tone.BAD)
 
 
 def _mean(scores: Mapping[str, Any]) -> str:

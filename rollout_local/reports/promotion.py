@@ -14,6 +14,7 @@ measure differently (cost, latency, times) stands under `volatile` alone. The ke
     checks                          [{id, n, before, after, lift}] of the verifiers, over the holdout tasks of both
     overfitting                     {train, val, holdout: {baseline, best, lift, n}}, over the tasks of both
     unscored                        {split: {outcome: trials}}
+    target_failures                 {trials, of, first: {candidate, split, task, error}}, only where there are any
     calls                           {phase: {asked, spent, errors}}
     budget                          {asked, spent}
     prompt_length                   {before, after} in characters
@@ -34,7 +35,7 @@ from typing import Any
 
 from rollout_local.domain.dataset import SPLITS
 from rollout_local.domain.run import Phase, RunStatus
-from rollout_local.reports import pairing
+from rollout_local.reports import failures, pairing
 from rollout_local.reports.evidence import Evidence, Row, gather, texts_of
 from rollout_local.reports.gates import DEFAULT_CONFIDENCE, gates, verdict
 from rollout_local.reports.overlap import overlap
@@ -90,6 +91,7 @@ def _status(run: Row) -> str:
 
 def _scores(evidence: Evidence) -> dict[str, Any]:
     improved, regressed = pairing.movements(evidence)
+    failed = failures.of_trials(evidence.trials)
     return {
         "baseline": _candidate(evidence, evidence.baseline),
         "best": _candidate(evidence, evidence.best),
@@ -99,6 +101,7 @@ def _scores(evidence: Evidence) -> dict[str, Any]:
         "checks": pairing.checks(evidence),
         "overfitting": {split: _both(evidence, split) for split in SPLITS},
         "unscored": unscored(evidence.trials),
+        **({"target_failures": failed} if failed else {}),
         "calls": {str(phase): _counts(evidence.calls[phase]) for phase in Phase if phase in evidence.calls},
         "budget": {"asked": evidence.run["metric_call_budget"], "spent": evidence.run["metric_calls"]},
     }

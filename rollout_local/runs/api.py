@@ -17,7 +17,7 @@ from rollout_local.errors import InputError
 from rollout_local.runs import environment
 from rollout_local.runs.lifecycle import execute
 from rollout_local.runs.setup import Setup, insert, prepare, require_runnable
-from rollout_local.runs.watch import Watch
+from rollout_local.runs.watch import Silent, Watch
 from rollout_local.search.arguments import by_name
 from rollout_local.search.task_model import connection_of
 from rollout_local.store import reads
@@ -82,8 +82,10 @@ def run(
         raise InputError(msg) from error
     with environment.for_target(config, offline_keys=config.record_mode == "none"):
         setup = prepare(config, root, None)
-    require_runnable(setup.config, root)
+    require_runnable(setup, root)
     _require_hash_seed(setup)
+    for _, sentence in setup.warnings:
+        (watch or Silent()).note("warning", sentence)
     with open_store(root / db) as store:
         run_id = insert(store, setup)["id"]
         outcome = execute(store, run_id, folder=root, watch=watch)

@@ -14,7 +14,8 @@ from rollout_local.reports.forecast import detectable_lift, proposals_bought
 from rollout_local.runs import endpoint, environment
 from rollout_local.runs.fingerprint import versions
 from rollout_local.runs.forewarnings import findings
-from rollout_local.runs.setup import Setup, check_unchanged, load, prepare, reflection_key_problem
+from rollout_local.runs.readiness import reflection_key_problem
+from rollout_local.runs.setup import Setup, check_unchanged, load, prepare
 from rollout_local.runs.target_headers import variables_of
 from rollout_local.store import reads
 from rollout_local.store.schema import Store
@@ -34,7 +35,7 @@ def of_run(store: Store, reference: str, folder: Path, changes: Mapping[str, Any
     run = reads.run(store, reference)
     config = RunConfig.model_validate_json(run["config_json"])
     with environment.for_target(config, offline_keys=False):
-        setup = load(store, run, folder, changes)
+        setup = load(store, run, folder, {"log_dir": run["log_dir"], **changes})
         setup = replace(setup, target=endpoint.as_now(setup.target, setup.config))
         check_unchanged(store, run, setup, ())
         return _document(setup)
@@ -59,6 +60,7 @@ def _findings(setup: Setup) -> Iterator[Finding]:
     yield _ok("versions", ", ".join(f"{name} {number}" for name, number in versions().items()))
     yield _recording(setup.config)
     yield from _keys(setup.config)
+    yield from ({"check": check, "status": "warn", "detail": detail} for check, detail in setup.warnings)
     yield from ({"check": check, "status": status, "detail": detail} for check, status, detail in findings(setup))
     yield from _budget(setup)
 
@@ -100,9 +102,11 @@ def _keys(config: RunConfig) -> Iterator[Finding]:
     problem = reflection_key_problem(config)
     if problem is not None and config.record_mode != "none":
         yield {"check": "keys", "status": "fail", "detail": problem}
-    for model in filter(None, (config.reflection_model, config.task_model)):
-        state = "set" if key_of(model) else "not set"
-        yield _ok("keys", f"{key_variable(model)} for {model} is {state}")
+    asked = ((config.reflection_model, config.reflection_api_base), (config.task_model, config.task_api_base))
+    for model, address in asked:
+        if model is not None:
+            state = "set" if key_of(model) else "not set" if address is None else f"not set, nor needed at {address}"
+            yield _ok("keys", f"{key_variable(model)} for {model} is {state}")
 
 
 def _budget(setup: Setup) -> Iterator[Finding]:

@@ -18,10 +18,10 @@ from typing import Any
 from rollout_local.domain.dataset import Task
 from rollout_local.domain.identity import canonical_json
 from rollout_local.domain.program import Answer, ProgramResult
-from rollout_local.domain.run import Phase, TrialKey, TrialOutcome
+from rollout_local.domain.run import TARGET_FAILED, Phase, TrialKey, TrialOutcome
 from rollout_local.domain.target import AgentResult, Candidate, output_text
 from rollout_local.domain.verdict import Verdict, VerifierSpec
-from rollout_local.errors import Paused, ProviderError, TargetError
+from rollout_local.errors import InputError, Paused, ProviderError, TargetError
 from rollout_local.recordings import Exchange
 from rollout_local.runs.clock import iso, now
 from rollout_local.runs.execution import Execution, Executor
@@ -147,7 +147,8 @@ class Evaluator:
 
     def _stand_in(self, ask: Ask, alike: Mapping[str, Any]) -> Graded | None:
         """Write another run's trial as one of this run, marked `reused`: nothing was executed."""
-        kept = {name: alike[name] for name in ("score", "feedback", "output", "output_kind", "checks_json", "error")}
+        names = ("score", "feedback", "output", "output_kind", "checks_json", "error", "error_kind")
+        kept = {name: alike[name] for name in names}
         trial = TrialRecord(
             key=ask.key, phase=ask.phase, outcome=TrialOutcome.SCORED, passed=bool(alike["passed"]), created_at=now(),
             metadata=json.loads(alike["metadata_json"]), latency_ms=alike["latency_ms"], reused=True,
@@ -200,7 +201,10 @@ class Evaluator:
             return replace(base, outcome=outcome, error=failure.words, error_kind=failure.kind)
         own_fault = _own_fault(execution, failure, self.executor.timeout)
         if own_fault is not None:
-            return replace(base, score=0.0, passed=False, feedback=own_fault, output="", error=own_fault)
+            kind = TARGET_FAILED if failure is None else failure.kind
+            return replace(
+                base, score=0.0, passed=False, feedback=own_fault, output="", error=own_fault, error_kind=kind
+            )
         if isinstance(execution.error, GradingError):  # of a program's own metric
             return replace(base, outcome=TrialOutcome.VERIFIER_ERROR, error=str(execution.error), error_kind="verifier")
         assert execution.result is not None
@@ -258,6 +262,8 @@ def _own_fault(execution: Execution, failure: Failure | None, timeout: float | N
         return f"the target ran past its time limit of {timeout:g} s"
     if isinstance(execution.error, TargetError):
         return f"the target failed: {execution.error}"
+    if isinstance(execution.error, InputError):  # of ours: a sentence on what it returned
+        return str(execution.error)
     if execution.error is not None and not isinstance(execution.error, GradingError):
         return f"the target raised {type(execution.error).__name__}: {execution.error}"
     if execution.error is None and (execution.result is None or execution.result.output is None):

@@ -75,7 +75,7 @@ def require_same(
             shown = explain.get(name) or f"was {_short(was)}, is {_short(now)}"
             msg = (
                 f"the {name} changed since this run began: {shown}; undo the change, "
-                f"go on all the same with --accept-changed {name}, or begin anew with --fresh"
+                f"go on all the same with --accept-changed {name}, or create a new run"
             )
             raise InputError(msg)
     return [name for name, _, _ in changed]

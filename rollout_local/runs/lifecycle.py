@@ -17,7 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from rollout_local.domain.run import RunConfig, RunStatus, StopReason
-from rollout_local.errors import Cancelled, LeaseLost, Paused, RecordingMiss, Refused, RolloutError, StopSearch
+from rollout_local.errors import (
+    Cancelled,
+    LeaseLost,
+    Paused,
+    RecordingMiss,
+    Refused,
+    RolloutError,
+    StopSearch,
+    TargetFailed,
+)
 from rollout_local.recordings import Recording, RecordMode, open_recording
 from rollout_local.runs import endpoint, environment
 from rollout_local.runs.clock import new_id, now
@@ -88,7 +97,7 @@ def execute(
         if not _is_served(run, fresh=fresh):
             setup = replace(setup, target=endpoint.as_now(setup.target, config, or_as_before=True))
         taken_over = check_unchanged(store, run, setup, accepted)
-        require_runnable(config, folder)
+        require_runnable(setup, folder)
         lease = acquire(store, run["id"])
         try:
             run = reads.run(store, run["id"])
@@ -278,6 +287,8 @@ class _Runner:
             raise reason
         if isinstance(reason, Cancelled):
             return self._settle(journal, RunStatus.CANCELLED, StopReason.CANCELLED, str(reason))
+        if isinstance(reason, TargetFailed):
+            return self._settle(journal, RunStatus.FAILED, StopReason.ERROR, str(reason))
         if isinstance(reason, RecordingMiss):
             return self._settle(journal, RunStatus.PAUSED, StopReason.ERROR, str(reason))
         if isinstance(reason, Paused):

@@ -11,9 +11,9 @@ from rollout_local.domain.dataset import SPLITS, SplitName
 from rollout_local.domain.identity import canonical_json
 from rollout_local.domain.run import CandidateStatus, Phase, StopReason, TrialKey
 from rollout_local.domain.target import Candidate
-from rollout_local.errors import Paused
+from rollout_local.errors import Paused, TargetFailed
 from rollout_local.models import key_of
-from rollout_local.reports import promotion
+from rollout_local.reports import failures, promotion
 from rollout_local.runs.clock import now
 from rollout_local.runs.evaluation import Ask, Evaluator
 from rollout_local.runs.executors import in_threads
@@ -102,6 +102,18 @@ class Attempt:
                 "the metric gave a bare number: GEPA has no words to reflect on; return "
                 "dspy.Prediction(score=…, feedback=…), with what was wrong and what good looks like",
             )
+        self._require_some_output()
+
+    def _require_some_output(self) -> None:
+        """Say what the target itself failed on; where that is every task, no search begins on it."""
+        trials = reads.final_trials(self.store, self.run_id, self.journal.attempt)
+        baseline = [trial for trial in trials if trial["phase"] == Phase.BASELINE]
+        found = failures.of_trials(baseline)
+        if found is None:
+            return
+        if found["trials"] == found["of"] and not self.setup.config.allow_failing_baseline:
+            raise TargetFailed(failures.of_every_task(found))
+        self._note("warning", f"baseline: {failures.sentence(found)}")
 
     def _search(self) -> SearchResult:
         self._enter(Phase.SEARCH, self.setup.budget)
@@ -126,6 +138,8 @@ class Attempt:
         report = promotion.build(self.store, reads.run(self.store, self.run_id))
         lifecycle.set_degraded(self.store, self.run_id, degraded=report["degraded"])
         lifecycle.add_report(self.store, self.run_id, self.journal.attempt, canonical_json(report), now())
+        if "target_failures" in report:
+            self._note("warning", failures.sentence(report["target_failures"]))
 
     def _enter(self, phase: Phase, total: int) -> None:
         self.evaluator.stop.check()

@@ -50,26 +50,32 @@ def reproduce(
     folder: Path,
     recording: str | None = None,
     concurrency: int | None = None,
+    source: Path | None = None,
     watch: Watch | None = None,
 ) -> Reproduced:
     """Replay a completed run strictly: every recorded call is asked for, and nothing else is.
+
+    The target is imported from `folder`, or from `source` where that is given (what came with an imported run).
 
     Raises `InputError` where the run is not completed, was not recorded, or its target has changed;
     `RecordingError` where the recording cannot be used.
     """
     run = reads.run(store, reference)
-    source = recording or run["recording"]
-    if run["status"] != RunStatus.COMPLETED or source is None:
+    cassette = recording or run["recording"]
+    if run["status"] != RunStatus.COMPLETED or cassette is None:
         why = "was not recorded" if run["status"] == RunStatus.COMPLETED else f"is {run['status']}, not completed"
         msg = f"run {run['id']} {why}; there is nothing to reproduce"
         raise InputError(msg)
     changes: dict[str, Any] = {
-        "recording": str((folder / source).resolve()), "record_mode": "none", "no_recording": False,
+        "recording": str((folder / cassette).resolve()), "record_mode": "none", "no_recording": False,
     }  # fmt: skip
     if concurrency is not None:
         changes["concurrency"] = concurrency
+    if source is not None and not source.is_dir():
+        msg = f"there is no folder {source}; give the one that the target's source is in"
+        raise InputError(msg)
     with tempfile.TemporaryDirectory(prefix="rollout-") as scratch:
-        return _replay(store, run, folder, changes, Path(scratch), watch)
+        return _replay(store, run, source or folder, changes, Path(scratch), watch)
 
 
 def _replay(

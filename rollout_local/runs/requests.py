@@ -37,6 +37,8 @@ def _at_once(store: Store, run: dict[str, Any], status: RunStatus, action: str) 
     if action == "pause":
         if status is not RunStatus.RUNNING:
             msg = f"run {run['id']} does not run (status {status}); there is nothing to pause"
+            if status in (RunStatus.QUEUED, RunStatus.CREATED):
+                msg += f" (`rollout optimize cancel {run['id']}` ends it)"
             raise Refused(msg)
         to, note, changes = RunStatus.PAUSED, "paused: its runner was gone", {"message": "its runner was gone"}
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +16,15 @@ from typing import Any
 
 from rollout_local.datasets.harbor import read_folder
 from rollout_local.datasets.rows import is_rows, read_rows
-from rollout_local.datasets.splits import check_leakage, limit, make_split, read_splits
+from rollout_local.datasets.splits import check_leakage, limit, make_split, read_splits, uneven
 from rollout_local.domain.dataset import Dataset, Split, SplitName, Task
 from rollout_local.domain.identity import canonical_json, content_hash
 from rollout_local.domain.run import RunConfig, RunStatus
 from rollout_local.domain.target import Target
 from rollout_local.domain.verdict import VerifierSpec
-from rollout_local.errors import InputError
-from rollout_local.models import key_of, key_variable
+from rollout_local.errors import InputError, NotFound
 from rollout_local.reports.forecast import calls_of_budget
+from rollout_local.runs import readiness
 from rollout_local.runs.clock import new_run_id, now
 from rollout_local.runs.fingerprint import inputs, require_same, text_difference
 from rollout_local.runs.target import find_again, find_target, pinned
@@ -37,6 +38,9 @@ from rollout_local.targets.program_examples import dataset_of
 from rollout_local.verifiers.grade import read_spec, validate
 from rollout_local.verifiers.rewards import as_spec, require_dataset
 
+KEPT_SOURCE = "target"
+"""Where a log_dir has the target's source that came with an imported run: to be read, and imported on request only."""
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -49,6 +53,8 @@ class Setup:
     split: Split
     specs: Sequence[VerifierSpec]
     budget: int
+    warnings: Sequence[tuple[str, str]] = ()
+    """What is odd, but may be meant, of a new run: `(what it is about, a sentence)`."""
 
     def tasks(self, split: SplitName) -> list[Task]:
         """The tasks of one split, in order, each knowing its split."""
@@ -62,6 +68,11 @@ class Setup:
             self.config, dataset=self.dataset, val_dataset=self.val_dataset, split=self.split, specs=self.specs,
             target=self.target, budget=self.budget,
         )  # fmt: skip
+
+    @property
+    def models(self) -> list[str]:
+        """Every model that the run names."""
+        return readiness.models_of(self.config, self.target, self.specs)
 
     @property
     def executions(self) -> dict[str, int]:
@@ -87,14 +98,19 @@ def prepare(config: RunConfig, folder: Path, store: Store | None) -> Setup:
     if config.max_tasks is not None:
         split = limit(split, config.max_tasks)
     check_leakage(dataset, split, val_dataset)
+    odd = _oddities(config, dataset, split) if splits is None else []
     tasks = [*dataset.tasks, *(val_dataset.tasks if val_dataset else ())]
     specs = _specs(config, target, tasks, folder, store)
     validate(specs, tasks)
     if isinstance(target, CapabilityTarget):
         target.check(tasks)
     _require_reflection(config)
+    readiness.require_recording(config, folder)
+    models = readiness.models_of(config, target, specs)
+    readiness.require_prices(config, models)
+    odd += [("spend", sentence) for sentence in readiness.unasked_prices(config, models)]
     config = config.model_copy(update={"target": target.id, "simulated": config.simulated or _is_simulated(config)})
-    return Setup(config, target, dataset, val_dataset, split, specs, _budget(config, split, target))
+    return Setup(config, target, dataset, val_dataset, split, specs, _budget(config, split, target), odd)
 
 
 def with_arguments(config: RunConfig) -> RunConfig:
@@ -150,14 +166,30 @@ def load(store: Store, run: Mapping[str, Any], folder: Path, changes: Mapping[st
     began_with = json.loads(run["config_json"])
     config = RunConfig.model_validate({**began_with, **changes})
     source, val_id = reads.target(store, run["target_row_id"])["source"], run["val_dataset_id"]
+    try:
+        target = find_again(config, source, began_with.get("target_url"), folder, store)
+    except NotFound as error:
+        raise _with_kept_source(error, run, folder) from error
     return Setup(
         config=config,
-        target=find_again(config, source, began_with.get("target_url"), folder, store),
+        target=target,
         dataset=catalog.load_dataset(store, run["dataset_id"]),
         val_dataset=catalog.load_dataset(store, val_id) if val_id is not None else None,
         split=Split.model_validate_json(run["split_json"]),
         specs=catalog.load_verifiers(store, json.loads(run["verifier_ids_json"])),
         budget=run["metric_call_budget"],
+    )
+
+
+def _with_kept_source(error: NotFound, run: Mapping[str, Any], folder: Path) -> NotFound:
+    """The same, and where the source is that came with an imported run. It is not imported unless that is asked for."""
+    kept = Path(run["log_dir"] or ".") / KEPT_SOURCE
+    if not (folder / kept).is_dir():
+        return error
+    problem = str(error).rpartition(";")[0]
+    return NotFound(
+        f"{problem}; the source that came with run {run['id']} is in {kept}: look at it, then copy it to where you "
+        f"are, or reproduce the run with --source {shlex.quote(str(kept))}"
     )
 
 
@@ -169,27 +201,11 @@ def check_unchanged(store: Store, run: Mapping[str, Any], setup: Setup, accepted
     return require_same(json.loads(run["fingerprint_json"]), seen, accepted, explain)
 
 
-def reflection_key_problem(config: RunConfig) -> str | None:
-    """A sentence where the reflection model's key is missing and needed, or None."""
-    model = config.reflection_model
-    if model is None or config.reflection_api_base is not None or key_of(model) is not None:
-        return None
-    return (
-        f"{key_variable(model)} is not set, and --reflection-model {model} needs it; "
-        "set it, or give --reflection-api-base for a local server"
-    )
-
-
-def require_runnable(config: RunConfig, folder: Path) -> None:
-    """Refuse a replay without its recording, and a live run whose reflection model has no key."""
-    if config.record_mode == "none":
-        if config.recording is not None and not (folder / config.recording).exists():
-            msg = f"there is no recording {config.recording}; give the file of an earlier run, or run live"
-            raise InputError(msg)
-        return
-    problem = reflection_key_problem(config)
-    if problem is not None:
-        raise InputError(problem)
+def require_runnable(setup: Setup, folder: Path) -> None:
+    """Refuse what cannot be run, or not within its limits: no recording to replay, no key, no price under a limit."""
+    readiness.require_recording(setup.config, folder)
+    readiness.require_prices(setup.config, setup.models)
+    readiness.require_key(setup.config)
 
 
 def _specs(
@@ -225,6 +241,13 @@ def _own_splits(config: RunConfig, folder: Path) -> dict[str, list[str]] | None:
         return None
     splits = {str(name): list(rows) for name, rows in read_rows(folder / config.dataset).splits.items()}
     return splits if {"train", "holdout"} <= set(splits) else None
+
+
+def _oddities(config: RunConfig, dataset: Dataset, split: Split) -> list[tuple[str, str]]:
+    """What is odd about a split that the hash made; one that was cut for a smoke test is meant."""
+    parts: Sequence[SplitName] = ("val", "holdout") if config.val_dataset is None else ("holdout",)
+    sentence = "" if config.max_tasks is not None else uneven(split, len(dataset.tasks), parts)
+    return [("splits", sentence)] if sentence else []
 
 
 def _required(values: Sequence[str], flag: str) -> Sequence[str]:

@@ -42,6 +42,8 @@ def work(
             _heed_retries(store)
             row = queue.claim(store, project)
             if row is not None:
+                if watch is not None:
+                    watch.note("info", f"run {row['id']} of {row['target_id']}")
                 done.append(run_claimed(store, row, folder, stop, watch))
         if row is None:
             if once:

@@ -156,7 +156,8 @@ class Simulator:
         try:
             self._server = _Server(port, self._provider)
         except (OSError, OverflowError) as problem:
-            msg = f"port {port} on {HOST} cannot be used: {problem}. Choose another, or 0 for any free one."
+            why = str(getattr(problem, "strerror", None) or problem).rstrip(".")
+            msg = f"port {port} on {HOST} cannot be used: {why}; choose another, or 0 for any free one"
             raise InputError(msg) from problem
         self._thread: threading.Thread | None = None
         self._served = False

@@ -23,11 +23,14 @@ def run(store: Store, reference: str) -> dict[str, Any]:
             msg = f"there is no run in {store.path} yet; begin with `rollout optimize run`"
             raise NotFound(msg)
         return found[0]
+    if not reference.strip():
+        msg = "the id of a run is empty; give one that `rollout optimize list` shows, the beginning of one, or `latest`"
+        raise NotFound(msg)
     exact = store.row("SELECT * FROM runs WHERE id = ?", (reference,))
     if exact:
         return exact
     found = store.rows(
-        "SELECT * FROM runs WHERE ?1 != '' AND (substr(id, 1, length(?1)) = ?1 OR substr(id, 5, length(?1)) = ?1"
+        "SELECT * FROM runs WHERE (substr(id, 1, length(?1)) = ?1 OR substr(id, 5, length(?1)) = ?1"
         " OR name = ?1) ORDER BY created_at LIMIT 6",
         (reference,),
     )

@@ -172,6 +172,10 @@ def _lies_in(module: Any, home: str) -> bool:
 
 
 def _import(name: str, folder: Path) -> None:
+    if name.endswith(".py") or "/" in name:
+        dotted = ".".join(part for part in Path(name.removesuffix(".py")).parts if part not in ("/", ".", ".."))
+        msg = f"--module {name} is a file; give the module's name, as in `import {dotted}`: --module {dotted}"
+        raise InputError(msg)
     try:
         module = importlib.import_module(name)
         if name in _registering and not _registered_by(name):  # the registry was cleared since
@@ -181,7 +185,7 @@ def _import(name: str, folder: Path) -> None:
             raise _raised(name, error) from error
         if name == error.name or name.startswith(error.name + "."):
             msg = f"there is no module {name!r} in {folder} or on the path; give --module as in `import {name}`"
-            raise InputError(msg) from error
+            raise NotFound(msg) from error
         msg = f"module {name!r} needs {error.name!r}, which is not installed ({_place_of(error)})"
         raise InputError(msg) from error
     except (Exception, SystemExit) as error:  # user code may raise anything while it is imported

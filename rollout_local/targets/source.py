@@ -7,6 +7,7 @@ comments and layout do not count. The text itself is kept too: a later mismatch 
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from importlib.util import decode_source
 from pathlib import Path
@@ -14,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from rollout_local.domain.identity import content_hash
+from rollout_local.errors import InputError
 
 
 def source_of(module_name: str) -> tuple[str, str]:
@@ -24,6 +26,25 @@ def source_of(module_name: str) -> tuple[str, str]:
     files = dict(sorted(_collect(module_name).items()))
     text = "\n".join(f"# --- {path}\n{source}" for path, source in files.items())
     return text, content_hash({path: syntax(source) for path, source in files.items()})
+
+
+def files_of(text: str) -> dict[str, str]:
+    """The files of a text that `source_of` made, by relative path, byte for byte.
+
+    Raises `InputError` where a path leads out of its folder: the text may come from elsewhere.
+    """
+    files: dict[str, str] = {}
+    for part in _HEADER.split("\n" + text)[1:]:
+        path, _, source = part.partition("\n")
+        if Path(path).is_absolute() or ".." in Path(path).parts or not path.isprintable() or "\\" in path:
+            msg = f"the stored source names a file outside its folder: {path!r}"
+            raise InputError(msg)
+        files[path] = source
+    return files
+
+
+_HEADER = re.compile(r"\n# --- (?=\S[^\n]*\.py\n)")
+"""Begins a file: a comment of the user's may begin with the same dashes, and names no Python file."""
 
 
 def syntax(source: str) -> Any:

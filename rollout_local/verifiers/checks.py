@@ -52,8 +52,10 @@ def _example(params: Mapping[str, Any], good: Any, bad: Any, **task: Any) -> Exa
 
 
 _FROM = {
-    "from_metadata": Param("path", "the value is at this path of the task's metadata"),
-    "from_expected": Param("path", "the value is at this path of the task's expected output ($: all of it)"),
+    "from_metadata": Param("path", "the value is at this path of the task's metadata, such as a.b[0]"),
+    "from_expected": Param(
+        "path", "the value is at this path of the task's expected output, such as a.b[0]; $: all of it"
+    ),
 }
 _VALUE = ("value", "from_metadata", "from_expected")
 _EQUALS = ("equals", "from_metadata", "from_expected")

@@ -1,7 +1,7 @@
 """What a check compares with: a value of its own, or the task's label at a path.
 
 `value` (or `equals`) stands in the verifier; `from_metadata` and `from_expected` are dotted paths into the
-task's metadata and expected output. A label that a task lacks is a `GradingError`, never a score.
+task's metadata and expected output; `$` is all of it. A label that a task lacks is a `GradingError`, never a score.
 """
 
 from __future__ import annotations
@@ -39,7 +39,11 @@ def label(params: Params, task: Task) -> Any:
     """The value to compare with; `GradingError` where the task has none."""
     value = find_label(params, task)
     if value is MISSING:
-        msg = f'task "{task.name}" has no {label_place(params)}; add it to the task, or change the check'
+        remedy = "add it to the task, or change the check"
+        whole = task.expected_output
+        if "from_expected" in params and whole is not None and not isinstance(whole, dict | list):
+            remedy = f'its expected output is {quote(whole)}: give "from_expected": "$" for all of it'
+        msg = f'task "{task.name}" has no {label_place(params)}; {remedy}'
         raise GradingError(msg)
     return value
 

@@ -77,7 +77,7 @@ def _keys(value: Any) -> str:
 
 def _path(value: Any) -> str:
     if not isinstance(value, str):
-        return "must be a path such as a.b[0]"
+        return "must be a path such as a.b[0], or $ for all of it"
     try:
         parse_path(value)
     except ValueError as error:

@@ -124,7 +124,7 @@ def parse_path(text: str) -> tuple[Step, ...]:
         steps.append(int(match[1]) if match[1] else match[2])
         position = match.end()
     if position < len(rest) or not text:
-        msg = f"{quote(text)} is not a path such as a.b[0]"
+        msg = f"{quote(text)} is not a path such as a.b[0], or $ for all of it"
         raise ValueError(msg)
     return tuple(steps)
 

@@ -165,13 +165,43 @@ def test_a_limit_of_cost_is_never_passed_and_can_be_raised(make_one: Make, simul
     assert simulator.calls()["total"] == calm.calls
 
 
-def test_an_unknown_price_is_said_and_not_guessed(make_one: Make, simulate: Simulate) -> None:
+def test_the_unknown_price_of_a_model_that_only_the_target_names_is_said_and_not_guessed(
+    make_one: Make, simulate: Simulate
+) -> None:
     project = make_one(simulate().url)
-    done = project.rollout("optimize", "run", *project.flags, *BUDGET, "--max-cost", "0.01")
+    target = project.folder / "target.py"
+    named = 'os.environ["ROLLOUT_GEPA_STUDENT_MODEL"].removeprefix("openai/")'
+    target.write_text(target.read_text().replace(named, '"sim-student"'))
+    flags = ["--task-model", "openai/gpt-4.1-nano", "--price", "sim-reflection=0,0", "--max-cost", "0.01"]
+    done = project.rollout("optimize", "run", *project.flags, *BUDGET, *flags)
     assert done.returncode == 0, done.stderr
-    for model in ("sim-student", "sim-reflection"):
-        assert done.stderr.count(f"the price of {model} is not known") == 1
-        assert f"--price {model}=IN,OUT" in done.stderr
+    assert done.stderr.count("the price of sim-student is not known") == 1
+    assert "--price sim-student=IN,OUT" in done.stderr
+
+
+def test_a_limit_of_cost_that_no_price_can_keep_is_refused_before_anything_is_spent(
+    make_one: Make, simulate: Simulate
+) -> None:
+    simulator = simulate()
+    project = make_one(simulator.url)
+    refused = project.rollout("optimize", "create", *project.flags, *BUDGET, "--max-cost", "1")
+    assert refused.returncode == 2
+    assert (
+        "--max-cost 1 cannot be kept: no price is known for openai/sim-reflection, openai/sim-student" in refused.stderr
+    )
+    created = project.document("optimize", "create", *project.flags, *BUDGET)
+    again = project.rollout("optimize", "run", created["run_id"], "--max-cost", "1", "--price", "sim-student=1,2")
+    assert again.returncode == 2
+    assert "no price is known for openai/sim-reflection; give --price openai/sim-reflection=IN,OUT" in again.stderr
+    assert simulator.calls()["total"] == 0
+    assert show(project, created["run_id"])["status"] == "created"
+
+
+def test_a_replay_spends_nothing_and_needs_no_price(make_one: Make, simulate: Simulate) -> None:
+    project = make_one(simulate().url)
+    ran = project.document("optimize", "run", *project.flags, *BUDGET, "--recording", "it.yaml")
+    replay = ["--replay", "it.yaml", "--max-cost", "1"]
+    assert project.document("optimize", "run", *project.flags, *BUDGET, *replay)["digest"] == ran["digest"]
 
 
 def test_a_limit_of_time_pauses_and_counts_over_resumes(make_one: Make, simulate: Simulate, calm: Calm) -> None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,6 +85,42 @@ def test_a_past_run_becomes_an_experiment_that_reproduces(finished: tuple[Projec
     listed = project.document("experiments", "list")
     assert [row["name"] for row in listed] == ["mine"]
     assert project.rollout("experiments", "new", "mine").returncode == 2
+
+
+def test_an_experiment_that_is_broken_off_while_it_is_made_leaves_nothing(finished: tuple[Project, str]) -> None:
+    project, run = finished
+    folder = project.folder / "experiments"
+    command = [sys.executable, "-m", "rollout_local", "experiments", "new", "mine", "--from-run", run]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for number, code in ((signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)):
+        child = subprocess.Popen(command, cwd=project.folder, env=environment, stderr=subprocess.DEVNULL)
+        while not (folder / ".mine.new" / "experiment.toml").exists():
+            assert child.poll() is None
+            time.sleep(0.01)
+        child.send_signal(number)
+        assert child.wait(timeout=60) == code
+        assert not (folder / "mine").exists()
+        assert (folder / ".mine.new").exists() is (number == signal.SIGKILL)
+    assert project.document("experiments", "list") == []
+    made = project.document("experiments", "new", "mine", "--from-run", run)
+    assert {"experiment.lock", "experiment.rows"} <= set(made["files"])
+    assert [path.name for path in folder.iterdir()] == ["mine"]
+
+
+def test_an_experiment_that_cannot_be_laid_out_leaves_nothing(finished: tuple[Project, str]) -> None:
+    project, run = finished
+    (project.folder / project.document("optimize", "show", run)["recording"]).unlink()
+    refused = project.rollout("experiments", "new", "mine", "--from-run", run)
+    assert refused.returncode == 2
+    assert "its recording to be there" in refused.stderr
+    assert list((project.folder / "experiments").iterdir()) == []
+
+
+def test_an_empty_experiment_reads_back_whatever_its_name(make_project: Make) -> None:
+    project = make_project("http://127.0.0.1:9/v1")
+    made = project.document("experiments", "new", 'mine "ü"')
+    assert made == {"folder": 'experiments/mine "ü"', "files": ["experiment.toml"]}
+    assert [row["name"] for row in project.document("experiments", "list")] == ['mine "ü"']
 
 
 def test_a_sweep_runs_every_cell_once_and_shows_the_spread(finished: tuple[Project, str]) -> None:

@@ -50,6 +50,29 @@ def test_a_queued_run_is_cancelled_at_once_and_a_worker_passes_it_by(make_projec
     assert project.document("optimize", "cancel", run)["status"] == "cancelled"
     assert project.document("optimize", "cancel", run)["status"] == "cancelled"
     assert project.document("worker", "--once") == []
+    assert project.rollout("worker", "--once").stderr == "Nothing is queued.\n"
+    assert project.rollout("worker", "--once", "-q").stderr == ""
+
+
+def test_a_queued_run_cannot_be_paused_and_is_told_how_it_is_ended(make_project: Make, simulate: Simulate) -> None:
+    project = make_project(simulate().url)
+    run = submitted(project, "--db", "jobs.db")
+    refused = project.rollout("optimize", "pause", run, "--db", "jobs.db")
+    assert refused.returncode == 1
+    assert f"there is nothing to pause (`rollout optimize cancel {run}` ends it)" in refused.stderr
+    again = project.rollout("optimize", "submit", *project.flags, "--max-metric-calls", "10", "--db", "jobs.db")
+    assert again.stdout.endswith("is queued; `rollout worker --db jobs.db` runs it.\n")
+    worked = project.rollout("worker", "--once", "--db", "jobs.db")
+    assert f"run {run} of support" in worked.stderr
+
+
+def test_a_dry_run_of_a_stored_run_names_its_own_recording(make_project: Make, simulate: Simulate) -> None:
+    project = make_project(simulate().url)
+    run = submitted(project)
+    found = project.document("optimize", "dry-run", run)
+    details = {check["check"]: check["detail"] for check in found["checks"]}
+    assert details["recording"] == f".rollout/{run}/recording.yaml, mode new_episodes"
+    assert details["keys"].endswith(f"is not set, nor needed at {project.url}")
 
 
 def test_a_retry_is_a_new_attempt_that_keeps_the_old_evidence(make_project: Make, simulate: Simulate) -> None:
@@ -130,3 +153,6 @@ def test_a_winning_text_is_previewed_and_written_where_it_is_said(make_project: 
     assert project.rollout("optimize", "promote", run, "--to", "prompt.txt").returncode == 0
     written = (project.folder / "prompt.txt").read_text()
     assert written.strip() == project.document("optimize", "report", run)["best"]["text"].strip()
+    refused = project.rollout("optimize", "promote", run, "--to", "target.py")
+    assert refused.returncode == 1
+    assert "give a file that holds that prompt and nothing else, or a new one" in refused.stderr

@@ -66,3 +66,4 @@ def test_a_pause_says_why_and_whether_the_user_asked_for_it():
     assert (errors.Paused("later").reason, errors.Paused("later").interrupted) == (None, False)
     pause = errors.Paused("Ctrl-C", reason="error", interrupted=True)
     assert (str(pause), pause.reason, pause.interrupted) == ("Ctrl-C", "error", True)
+    assert (pause.exit_code, errors.Paused("later").exit_code) == (130, 3)

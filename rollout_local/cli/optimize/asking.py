@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from rollout_local.cli.optimize.group import optimize
-from rollout_local.cli.optimize.saying import follow
+from rollout_local.cli.optimize.saying import db_flag, follow
 from rollout_local.cli.options import common, database, print_json
 
 
@@ -39,7 +39,7 @@ def retry(*, run: str, db_path: Path, as_json: bool, quiet: bool, no_color: bool
     if as_json:
         print_json({"run_id": run_id, "status": "queued"})
     else:
-        click.echo(f"{run_id} is queued for a new attempt; `rollout worker` runs it.")
+        click.echo(f"{run_id} is queued for a new attempt; `rollout worker{db_flag(db_path)}` runs it.")
 
 
 @optimize.command()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
+from rollout_local.cli.aside import prints_aside
 from rollout_local.cli.optimize.group import optimize
 from rollout_local.cli.optimize.saying import db_flag, print_report
 from rollout_local.cli.options import common, console, database, json_columns, print_json
@@ -62,23 +64,18 @@ def digest(*, run: str, db_path: Path, as_json: bool, quiet: bool, no_color: boo
 @click.argument("run")
 @click.option("--recording", help="Another file than the one the run recorded.")
 @click.option("--concurrency", type=int, help="Trials at once in the replay.")
+@click.option("--source", type=click.Path(path_type=Path), metavar="DIR", help="Import the target from DIR.")
 @common
 def reproduce(
-    *,
-    run: str,
-    recording: str | None,
-    concurrency: int | None,
-    db_path: Path,
-    as_json: bool,
-    quiet: bool,
-    no_color: bool,
-) -> int:
+    *, run: str, recording: str | None, concurrency: int | None, source: Path | None, db_path: Path, as_json: bool,
+    quiet: bool, no_color: bool,
+) -> int:  # fmt: skip
     """Replay a completed run from its recording, offline, in a scratch database, and compare digests."""
     from rollout_local.runs import reproduction
 
     with database(db_path) as store, shown(quiet=quiet or as_json, color=not no_color) as watch:
         found = reproduction.reproduce(
-            store, run, folder=Path.cwd(), recording=recording, concurrency=concurrency, watch=watch
+            store, run, folder=Path.cwd(), recording=recording, concurrency=concurrency, source=source, watch=watch
         )
     _say_reproduced(found, as_json=as_json)
     return int(not found.identical)
@@ -137,7 +134,7 @@ def rescore(
     """The recorded outputs under another verifier or split: a new report, no calls."""
     from rollout_local.runs import rescoring
 
-    with database(db_path) as store:
+    with database(db_path) as store, prints_aside():
         document = rescoring.rescore(store, run, verifiers, splits_file, Path.cwd())
     print_report(document, "json" if as_json else form, color=not no_color)
 
@@ -188,7 +185,7 @@ def _export_bundle(store: Any, run: str, file: Path, *, as_json: bool) -> None:
         print_json({"run_id": made.run_id, "file": str(made.file), "bytes": made.size, "digest": made.digest})
     else:
         click.echo(f"{made.file}: {made.run_id}, {made.size} bytes, digest {made.digest}")
-        click.echo(f"Read it elsewhere with:\n  rollout import bundle {made.file.name}")
+        click.echo(f"Read it elsewhere with:\n  rollout import bundle {shlex.quote(made.file.name)}")
 
 
 def _print_found(found: Any, as_text: Any, *, as_json: bool, no_color: bool) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import click
 
+from rollout_local.cli.aside import prints_aside
 from rollout_local.cli.flags import config_of, given, run_flags
 from rollout_local.cli.optimize.group import optimize
 from rollout_local.cli.optimize.saying import db_flag, follow, say_outcome
-from rollout_local.cli.options import common, database, print_json, print_table
+from rollout_local.cli.options import common, database, print_json, print_table, printable
 from rollout_local.cli.watching import interruptible, shown
 from rollout_local.errors import InputError
 
@@ -51,7 +50,7 @@ def submit(*, waiting: bool, db_path: Path, as_json: bool, quiet: bool, no_color
     if as_json:
         print_json({"run_id": run_id, "status": status})
     else:
-        click.echo(f"{run_id} is {status}" + ("." if waiting else "; `rollout worker` runs it."))
+        click.echo(f"{run_id} is {status}" + ("." if waiting else f"; `rollout worker{db_flag(db_path)}` runs it."))
     return 0 if status in ("queued", "completed") else 3 if status == "paused" else 1
 
 
@@ -61,14 +60,9 @@ def submit(*, waiting: bool, db_path: Path, as_json: bool, quiet: bool, no_color
 @run_flags
 def dry_run(*, run: str | None, db_path: Path, as_json: bool, quiet: bool, no_color: bool, **flags: Any) -> int:  # noqa: ARG001
     """Check everything that a run needs, and say what its budget buys. Calls no model."""
-    from rollout_local.runs import checks
-
     fields = given(flags)
-    if run is None:
-        findings = checks.of_config(config_of(fields), Path.cwd(), _store_to_read(db_path))
-    else:
-        with database(db_path) as store:
-            findings = checks.of_run(store, run, Path.cwd(), _operational(fields, run))
+    with prints_aside():
+        findings = _checked(run, fields, db_path)
     if as_json:
         print_json(findings)
     else:
@@ -95,11 +89,11 @@ def run_(
     prepared = None
     if run is None and not _only_log_dir(fields):
         prepared = _prepared(fields, db_path)
-        setup.require_runnable(prepared.config, Path.cwd())
+        setup.require_runnable(prepared, Path.cwd())
     with database(db_path, create=run is None) as store:
         reference = _new_or_rebuilt(store, prepared, fields, accepted) if run is None else run
         changes = _operational(fields, run) if run is not None else _rebuilt_changes(prepared, fields)
-        with shown(quiet=quiet, color=not no_color) as watch, interruptible(stop), redirect_stdout(sys.stderr):
+        with shown(quiet=quiet, color=not no_color) as watch, interruptible(stop):
             outcome = execute(
                 store, reference, folder=Path.cwd(), watch=watch, changes=changes, fresh=fresh, accepted=accepted,
                 stop=stop,
@@ -108,13 +102,26 @@ def run_(
     return outcome.exit_code
 
 
+def _checked(run: str | None, fields: Mapping[str, Any], db_path: Path) -> dict[str, Any]:
+    """What a dry run finds of the flags, or of a stored run."""
+    from rollout_local.runs import checks
+
+    if run is None:
+        return checks.of_config(config_of(fields), Path.cwd(), _store_to_read(db_path))
+    with database(db_path) as store:
+        return checks.of_run(store, run, Path.cwd(), _operational(fields, run))
+
+
 def _prepared(fields: Mapping[str, Any], db_path: Path) -> Any:
     """The checked setup of a new run; nothing is written."""
     from rollout_local.runs import environment, setup
 
     config = config_of(fields)
-    with environment.for_target(config, offline_keys=config.record_mode == "none"):
-        return setup.prepare(config, Path.cwd(), _store_to_read(db_path))
+    with prints_aside(), environment.for_target(config, offline_keys=config.record_mode == "none"):
+        prepared = setup.prepare(config, Path.cwd(), _store_to_read(db_path))
+    for _, sentence in prepared.warnings:
+        click.echo(printable(f"warning: {sentence}"), err=True)
+    return prepared
 
 
 def _only_log_dir(fields: Mapping[str, Any]) -> bool:
@@ -130,7 +137,8 @@ def _new_or_rebuilt(store: Any, prepared: Any, fields: Mapping[str, Any], accept
 
     log_dir = Path(fields["log_dir"]) if "log_dir" in fields else None
     if log_dir is not None and (prepared is None or rebuild.matching(log_dir, prepared)):
-        return rebuild.run_of(store, log_dir, Path.cwd(), accepted)
+        with prints_aside():
+            return rebuild.run_of(store, log_dir, Path.cwd(), accepted)
     return str(setup.insert(store, prepared)["id"])
 
 

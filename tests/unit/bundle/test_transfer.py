@@ -426,3 +426,70 @@ def test_a_real_run_is_carried_to_another_machine_and_reproduced_there_offline(
     assert machine.document("db", "check")["ok"]
     served = machine.document("optimize", "run", ran["run_id"])
     assert (served["executed"], served["digest"]) == (0, made.digest)
+
+
+def test_in_an_empty_folder_a_run_is_reproduced_from_the_source_that_came_with_it_on_request(
+    make_project: Callable[..., Project], simulate: Callable[..., Simulator], tmp_path: Path
+) -> None:
+    project = make_project(simulate().url)
+    target, package_ = project.folder / "target.py", project.folder / "parts"
+    package_.mkdir()
+    (package_ / "__init__.py").write_text("")
+    (package_ / "wording.py").write_text('# --- what we say\nTEXT = "Answer the customer."\n# --- end ---')
+    text = target.read_text().replace("import json\n", "import json\nfrom parts.wording import TEXT\n")
+    target.write_text(text.replace('baseline="Answer the customer."', "baseline=TEXT"))
+    ran = project.document("optimize", "run", *project.flags, "--max-metric-calls", "10")
+    project.document("optimize", "export", "latest", "--bundle", str(tmp_path / "run.bundle"))
+    machine = Project(tmp_path / "machine", "http://127.0.0.1:9/v1")
+    machine.folder.mkdir()
+    done = machine.rollout("import", "bundle", "../run.bundle")
+    kept = f".rollout/{ran['run_id']}/target"
+    assert f"rollout optimize reproduce {ran['run_id']} --source {kept}" in done.stderr
+    for name in ("target.py", "parts/__init__.py", "parts/wording.py"):
+        assert (machine.folder / kept / name).read_bytes() == (project.folder / name).read_bytes()
+    for command in ("reproduce", "run"):
+        refused = machine.rollout("optimize", command, "latest")
+        assert refused.returncode == 2
+        assert "there is no module 'target' in" in refused.stderr
+        assert f"the source that came with run {ran['run_id']} is in {kept}: look at it" in refused.stderr
+    again = machine.document("optimize", "reproduce", "latest", "--source", kept)
+    assert (again["identical"], again["digest"]) == (True, ran["digest"])
+    assert (
+        "there is no folder nowhere" in machine.rollout("optimize", "reproduce", "latest", "--source", "nowhere").stderr
+    )
+
+
+def test_source_that_leads_out_of_its_folder_is_not_laid_out(
+    store: Store, elsewhere: Store, written: Write, tmp_path: Path, tree: Tree
+) -> None:
+    written()
+    with store.write() as db:
+        db.execute("UPDATE runs SET config_json = json_set(config_json, '$.modules', json('[\"app\"]'))")
+        db.execute("UPDATE targets SET source = '# --- ../../app.py\nx = 1\n'")
+    file = exported(store, tmp_path)
+    before = tree(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=r"names a file outside its folder: '\.\./\.\./app\.py'"):
+        import_bundle(elsewhere, file, tmp_path / "elsewhere")
+    assert {name for name in tree(tmp_path / "elsewhere") if ".db" not in name} == {n for n in before if ".db" not in n}
+    assert reads.runs(elsewhere) == []
+
+
+def test_a_link_on_the_way_to_a_source_file_is_not_followed(
+    store: Store, elsewhere: Store, written: Write, tmp_path: Path
+) -> None:
+    written()
+    with store.write() as db:
+        db.execute("UPDATE runs SET config_json = json_set(config_json, '$.modules', json('[\"app\"]'))")
+        db.execute("UPDATE targets SET source = '# --- app/one.py\nx = 1\n'")
+    file = exported(store, tmp_path)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    kept = tmp_path / "elsewhere" / ".rollout" / "opt_carried" / "target"
+    kept.mkdir(parents=True)
+    (kept / "app").symlink_to(outside)
+    with pytest.raises(Refused, match="is behind, a symbolic link"):
+        import_bundle(elsewhere, file, tmp_path / "elsewhere")
+    assert list(outside.iterdir()) == []
+    (kept / "app").unlink()
+    assert import_bundle(elsewhere, file, tmp_path / "elsewhere").source == ".rollout/opt_carried/target"
+    assert (kept / "app" / "one.py").read_text() == "x = 1\n"

@@ -311,7 +311,10 @@ def test_a_file_behind_a_link_is_written_and_the_link_stays(store, code_run, tmp
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [(f"{BETTER}\n", "holds this text already"), ("Mine.", "holds another text than the run began with")],
+    [
+        (f"{BETTER}\n", "holds this text already"),
+        ("Mine.", "holds another text than the run began with; give a file that holds that prompt and nothing else"),
+    ],
 )
 def test_a_file_that_holds_something_else_is_not_overwritten(store, code_run, tmp_path, text, says):
     (tmp_path / "prompt.txt").write_text(text)

@@ -227,7 +227,9 @@ def test_validate_refuses_a_split_that_leaks_or_does_not_fit(folder: Path, split
 
 def test_split_writes_the_file_beside_the_dataset_and_says_where(refunds: Path) -> None:
     file = refunds / "splits.json"
-    assert run("split", refunds).stdout == f"Wrote {file}: train 6 · val 2 · holdout 2\n"
+    done = run("split", refunds)
+    assert done.stdout == f"Wrote {file}: train 6 · val 2 · holdout 2\n"
+    assert done.stderr == f"Next: rollout optimize create … --splits-file {file}\n"
     written = json.loads(file.read_text())
     assert sorted(name for names in written.values() for name in names) == [f"t{n}" for n in range(10)]
     assert read_folder(refunds).slug == "refunds"

@@ -57,6 +57,22 @@ def test_a_bundle_is_imported_into_the_database_that_is_named() -> None:
     assert Path(".rollout", found["run_id"], "target.py").exists()
 
 
+def test_a_bundle_that_is_cut_off_leaves_no_database(tmp_path: Path) -> None:
+    found = document("gepa-log", "log", "--scale", "10")
+    with open_store(Path("rollout.db")) as store:
+        export_bundle(store, found["run_id"], Path("run.bundle"), Path())
+    data = Path("run.bundle").read_bytes()
+    for size in (0, len(data) // 2, len(data) - 1):
+        Path("cut.bundle").write_bytes(data[:size])
+        before = sorted(tmp_path.rglob("*"))
+        result = run("bundle", "cut.bundle", "--db", "other.db")
+        assert isinstance(result.exception, InputError)
+        assert sorted(tmp_path.rglob("*")) == before
+    document("bundle", "run.bundle", "--db", "other.db")
+    assert isinstance(run("bundle", "cut.bundle", "--db", "other.db").exception, InputError)
+    assert Path("other.db").exists()
+
+
 @pytest.mark.parametrize(
     "arguments", [("gepa-log", "log"), ("gepa-log", "nowhere"), ("bundle", "log"), ("bundle", "no")]
 )
@@ -65,3 +81,4 @@ def test_what_cannot_be_read_is_wrong_input(arguments: tuple[str, ...]) -> None:
     assert isinstance(result.exception, InputError)
     assert result.exception.exit_code == 2
     assert result.stdout == ""
+    assert not Path("rollout.db").exists()

@@ -96,7 +96,6 @@ def test_quiet_says_no_more_than_where_and_what() -> None:
     ("arguments", "says"),
     [
         (["--host", "0.0.0.0"], "this machine only"),
-        (["--port", "70000"], "port 70000"),
         (["--faults", "flu:0.1"], "'flu'"),
         (["--script", "nowhere.json"], "nowhere.json"),
     ],
@@ -108,9 +107,11 @@ def test_settings_that_cannot_be_served_are_refused(arguments: list[str], says: 
     assert result.stdout == ""
 
 
-def test_a_negative_latency_is_wrong_usage() -> None:
-    result = CliRunner().invoke(cli, ["simulate", "serve", "--latency", "-1"])
+@pytest.mark.parametrize(("flag", "value"), [("--latency", "-1"), ("--port", "99999"), ("--port", "-1")])
+def test_a_number_out_of_its_range_is_wrong_usage(flag: str, value: str) -> None:
+    result = CliRunner().invoke(cli, ["simulate", "serve", flag, value])
     assert result.exit_code == 2
+    assert f"{value} is not in the range" in result.output
 
 
 def test_a_taken_port_is_one_line_and_exit_code_2() -> None:
@@ -119,7 +120,8 @@ def test_a_taken_port_is_one_line_and_exit_code_2() -> None:
         with serving("--port", port) as second:
             said, problems = second.communicate(timeout=10)
     assert (second.returncode, said) == (2, "")
-    assert problems.startswith(f"rollout: port {port} on 127.0.0.1 cannot be used")
+    assert problems.startswith(f"rollout: port {port} on 127.0.0.1 cannot be used: ")
+    assert problems.endswith("in use; choose another, or 0 for any free one\n")
     assert len(problems.splitlines()) == 1
 
 

@@ -190,6 +190,8 @@ def test_the_table_of_checks_marks_what_is_required_and_what_excludes_what() -> 
     assert "[value |" in text
     assert "case_sensitive=false" in text
     assert all(name in text for name in CHECKS)
+    assert "paths into the task's metadata and expected output, such as a.b[0]; $ is all of it" in text
+    assert "$ is all of it" in " ".join(run("checks", "--help").stdout.split())
 
 
 def environment() -> dict[str, str]:

@@ -118,6 +118,12 @@ def test_a_table_that_does_not_fit_is_refused_and_nothing_written(table, out, na
     assert not out.exists()
 
 
+@pytest.mark.parametrize("source", ["foo", "csv:", "sql:table", "a.csv"])
+def test_a_source_that_is_none_is_said_before_any_column(out, source):
+    with pytest.raises(InputError, match=f'the source "{source}" is not one of csv:…'):
+        pull(source, Columns(), out)
+
+
 def test_a_value_that_is_nested_too_deep_once_it_is_in_a_task_is_refused(table, out):
     deep = "[" * 100 + "]" * 100
     with pytest.raises(InputError, match=r"a.jsonl:1: nested more than 100"):

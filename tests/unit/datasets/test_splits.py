@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rollout_local.datasets.splits import check_leakage, divide, limit, make_split, read_splits, write_splits
+from rollout_local.datasets.splits import check_leakage, divide, limit, make_split, read_splits, uneven, write_splits
 from rollout_local.domain.dataset import SPLITS, Dataset, Split, Task
 from rollout_local.errors import InputError
 
@@ -33,6 +33,29 @@ def test_the_order_of_the_tasks_does_not_decide_and_the_seed_does(dataset):
     turned = numbers.model_copy(update={"tasks": numbers.tasks[::-1]})
     assert set(make_split(numbers, 0).train) == set(make_split(turned, 0).train)
     assert set(make_split(numbers, 0).train) != set(make_split(numbers, 1).train)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ((60, 20, 20), []),
+        ((80, 10, 10), []),
+        ((85, 9, 6), ["train 85, val 9, holdout 6", "train 60, val 20, holdout 20", "--splits-file"]),
+        ((10, 7, 1), ["train 12, val 3, holdout 3", "rollout datasets split", "in holdout tell little: add tasks"]),
+        ((12, 3, 3), ["fewer than 5 tasks in val and holdout tell little: add tasks"]),
+        ((20, 6, 4), ["fewer than 5 tasks in holdout tell little: write the split yourself"]),
+    ],
+)
+def test_a_split_far_from_its_shares_or_too_small_to_tell_is_said(sizes, words):
+    parts = {part: tuple(f"{part}-{n}" for n in range(size)) for part, size in zip(SPLITS, sizes, strict=True)}
+    said = uneven(Split(**parts), sum(sizes), ("val", "holdout"))
+    assert bool(said) is bool(words)
+    assert all(word in said for word in words)
+
+
+def test_a_val_of_another_dataset_is_not_held_to_a_share(dataset):
+    split = make_split(dataset(100), 0, val_dataset=dataset(2))
+    assert uneven(split, 100, ("holdout",)) == ""
 
 
 def test_a_split_is_the_same_on_every_machine(dataset):

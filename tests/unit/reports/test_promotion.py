@@ -7,6 +7,7 @@ from rollout_local.domain.identity import canonical_json
 from rollout_local.domain.run import Phase, RunStatus, StopReason, TrialOutcome
 from rollout_local.errors import InputError
 from rollout_local.reports import promotion
+from rollout_local.reports.digest import digest
 from rollout_local.reports.evidence import gather
 from rollout_local.store import lifecycle
 
@@ -236,6 +237,32 @@ def test_a_degraded_run_is_refused_with_the_reason(make_run, improve, split):
     assert report["degraded_why"] == f"The run is degraded by trials without a score, 1 on {split} (1 timeout)."
     assert report["verdict"]["promote"] is False
     assert f"1 on {split} (1 timeout)" in report["verdict"]["sentence"]
+
+
+def test_trials_in_which_the_target_itself_failed_are_counted_and_the_first_is_named(make_run, improve):
+    run = improve(make_run(sizes=(7, 4, 9)))
+    assert "target_failures" not in report_of(run)
+    failed = {"error": "the target raised KeyError: 'x'\n  more", "error_kind": "target", "output": ""}
+    run.trial(1, "train-6", 0.0, **failed)
+    run.trial(0, "holdout-8", 0.0, **failed)
+    run.trial(1, "train-6", 0.0, occurrence=1, error="the request was too long", error_kind="context_length")
+    report = report_of(run)
+    first = {"candidate": 0, "split": "holdout", "task": "holdout-8", "error": "the target raised KeyError: 'x'"}
+    assert report["target_failures"] == {"trials": 2, "of": 36, "first": first}
+    assert report["degraded"] is False
+
+
+def test_their_count_follows_from_the_trials_and_is_not_in_the_digest(improved):
+    improved.trial(1, "holdout-0", 0.0, occurrence=1, error="the target returned nothing", error_kind="target")
+    report = report_of(improved)
+    digests = set()
+    for document in (report, {name: value for name, value in report.items() if name != "target_failures"}):
+        lifecycle.add_report(
+            improved.store, improved.run_id, improved.attempt, canonical_json(document), improved.stamp
+        )
+        digests.add(digest(improved.store, improved.row).digest)
+    assert "target_failures" in report
+    assert len(digests) == 1
 
 
 def test_a_run_that_its_runner_called_degraded_is_degraded(improved):

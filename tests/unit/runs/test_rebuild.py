@@ -84,7 +84,7 @@ def test_a_folder_without_a_run_matches_nothing(project: Project, tmp_path: Path
 
 def test_the_same_inputs_match_whatever_the_operational_settings(log_dir: Path, project: Project) -> None:
     assert rebuild.matching(log_dir, prepare(project))
-    assert rebuild.matching(log_dir, prepare(project, concurrency=1, name="other", max_cost=3.0))
+    assert rebuild.matching(log_dir, prepare(project, concurrency=1, name="other", max_seconds=3.0))
 
 
 def test_other_inputs_are_refused_naming_the_run_and_the_input(log_dir: Path, project: Project) -> None:

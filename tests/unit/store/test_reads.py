@@ -57,7 +57,7 @@ def test_at_most_five_of_many_are_named(store, add_run):
         reads.run(store, "opt_")
 
 
-@pytest.mark.parametrize("reference", ["opt_zzz", "", "firs", "%", "opt_aaa1 ", "aaa1x", "_aa"])
+@pytest.mark.parametrize("reference", ["opt_zzz", "firs", "%", "opt_aaa1 ", "aaa1x", "_aa"])
 def test_a_run_that_does_not_exist_is_not_found(store, runs, reference):
     with pytest.raises(NotFound) as missing:
         reads.run(store, reference)
@@ -67,10 +67,11 @@ def test_a_run_that_does_not_exist_is_not_found(store, runs, reference):
     )
 
 
-def test_nothing_stands_for_the_only_run(store, add_run):
+@pytest.mark.parametrize("nothing", ["", "  "])
+def test_nothing_stands_for_no_run_not_even_the_only_one(store, add_run, nothing):
     add_run()
-    with pytest.raises(NotFound, match="there is no run ''"):
-        reads.run(store, "")
+    with pytest.raises(NotFound, match="the id of a run is empty; give one that `rollout optimize list` shows"):
+        reads.run(store, nothing)
 
 
 def test_an_empty_database_has_no_latest_run(store):

@@ -135,11 +135,24 @@ def refusal(folder, name):
     return str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["nowhere", "nowhere.targets", "pack.nothing", "app/targets.py"])
+@pytest.mark.parametrize("name", ["nowhere", "nowhere.targets", "pack.nothing"])
 def test_a_module_that_is_not_there_is_named_with_the_folder(folder, name):
     folder.write("pack/__init__.py", "")
     said = refusal(folder, name)
     assert said == f"there is no module {name!r} in {folder.path} or on the path; give --module as in `import {name}`"
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("targets.py", "targets"), ("./targets.py", "targets"), ("app/targets.py", "app.targets"),
+        ("app/targets", "app.targets"), ("../x/targets.py", "x.targets"),
+    ],
+)  # fmt: skip
+def test_a_file_in_the_place_of_a_module_is_told_the_name_to_give(folder, name, module):
+    folder.write("targets.py", "raise RuntimeError('it was imported')")
+    said = refusal(folder, name)
+    assert said == f"--module {name} is a file; give the module's name, as in `import {module}`: --module {module}"
 
 
 def test_a_dependency_that_is_not_there_is_named_with_the_line_that_wants_it(folder):

@@ -6,7 +6,8 @@ from types import ModuleType
 import pytest
 
 from rollout_local.domain.identity import content_hash
-from rollout_local.targets.source import source_of, syntax
+from rollout_local.errors import InputError
+from rollout_local.targets.source import files_of, source_of, syntax
 
 BASE = "import helper\nLIMIT = 3\n\ndef f(task, candidate):\n    return helper.go(LIMIT)\n"
 HELPER = "def go(n):\n    return n + 1\n"
@@ -160,3 +161,22 @@ def test_a_file_in_another_encoding_is_read_as_python_reads_it(folder):
     (folder.path / "app.py").write_bytes("# -*- coding: latin-1 -*-\nX = 'café'\n".encode("latin-1"))
     folder.load("app")
     assert "X = 'café'" in source_of("app")[0]
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n"])
+def test_the_files_of_a_source_text_are_what_they_were(folder, end):
+    app = "import helper\n# --- settings ---\n# --- see helper.py for more\nLIMIT = 3" + end
+    folder.write("helper.py", HELPER + end)
+    folder.write("app.py", app)
+    folder.load("app")
+    assert files_of(source_of("app")[0]) == {"app.py": app, "helper.py": HELPER + end}
+
+
+@pytest.mark.parametrize("path", ["/etc/x.py", "../x.py", "a/../../x.py", "a\\x.py", "a\x00.py"])
+def test_a_file_outside_its_folder_is_refused(path):
+    with pytest.raises(InputError, match="names a file outside its folder"):
+        files_of(f"# --- {path}\nx = 1\n")
+
+
+def test_a_text_without_files_has_none():
+    assert files_of("") == files_of("def run(): ...") == {}

@@ -395,6 +395,13 @@ def test_a_label_that_is_missing_or_wrong_is_never_a_score(graded, check, senten
         graded(check, "[]", **LABELS)
 
 
+@pytest.mark.parametrize("whole", ["Yes", 7])
+def test_a_path_into_an_expected_output_without_parts_is_told_how_to_name_all_of_it(graded, whole):
+    said = r'no expected_output\.answer; its expected output is .*: give "from_expected": "\$" for all of it'
+    with pytest.raises(GradingError, match=said):
+        graded({"type": "equals", "from_expected": "answer"}, "yes", expected_output=whole)
+
+
 EXPECTATIONS = {
     "expectations": {
         "mustMention": [{"anyOf": ["30 days", "thirty days"], "message": "the window"}, {"text": "refund"}, "Sorry"],

@@ -125,7 +125,7 @@ def test_a_wrong_verifier_is_refused_in_a_sentence(raw, sentence):
         ),
         ({"type": "json_path_equals", "path": "", "equals": 1}, "is not a path such as a.b[0]"),
         ({"type": "json_path_equals", "path": "[x]", "equals": 1}, "is not a path"),
-        ({"type": "json_path_equals", "path": 3, "equals": 1}, "must be a path such as a.b[0]"),
+        ({"type": "json_path_equals", "path": 3, "equals": 1}, "must be a path such as a.b[0], or $ for all of it"),
         (
             {"type": "json_path_equals", "path": "a", "equals": 1, "unordered": True},
             '"unordered" compares lists; equals is 1',
