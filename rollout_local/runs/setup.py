@@ -30,7 +30,7 @@ from rollout_local.store import catalog, reads, releases
 from rollout_local.store.lifecycle import insert_run
 from rollout_local.store.schema import Store
 from rollout_local.targets.agent_files import of_row
-from rollout_local.targets.capability import CapabilityTarget
+from rollout_local.targets.capability import CapabilityTarget, require_goals
 from rollout_local.targets.registry import get_optimization_target, list_optimization_targets, load_modules
 from rollout_local.verifiers.grade import read_spec, validate
 from rollout_local.verifiers.rewards import as_spec, require_dataset
@@ -81,15 +81,34 @@ def prepare(config: RunConfig, folder: Path, store: Store | None) -> Setup:
     dataset = _dataset(config.dataset, "--dataset", folder, store)
     val_dataset = _dataset(config.val_dataset, "--val-dataset", folder, store) if config.val_dataset else None
     splits = read_splits(folder / config.splits_file) if config.splits_file else _own_splits(config, folder)
+    named = [find_spec(reference, folder, store) for reference in config.verifiers]
+    return assemble(config, target, dataset, val_dataset, splits, named)
+
+
+def assemble(
+    config: RunConfig,
+    target: Target,
+    dataset: Dataset,
+    val_dataset: Dataset | None,
+    splits: Mapping[str, Sequence[str]] | None,
+    named: Sequence[VerifierSpec],
+    *,
+    load_functions: bool = True,
+) -> Setup:
+    """Place the tasks in their splits (by the seed, where no `splits` are given) and check that the parts fit.
+
+    Reads no file. Without `load_functions` the user's own check functions are not imported to see whether they are
+    there. Raises `InputError` with what does not fit.
+    """
     split = make_split(dataset, config.seed, splits, val_dataset=val_dataset)
     if config.max_tasks is not None:
         split = limit(split, config.max_tasks)
     check_leakage(dataset, split, val_dataset)
     tasks = [*dataset.tasks, *(val_dataset.tasks if val_dataset else ())]
-    specs = _specs(config, target, tasks, folder, store)
-    validate(specs, tasks)
-    if isinstance(target, CapabilityTarget):
-        target.check(tasks)
+    specs = _specs(config, target, tasks, named)
+    validate(specs, tasks, load_functions=load_functions)
+    if config.capability is not None:
+        require_goals(tasks)
     _require_reflection(config)
     config = config.model_copy(update={"target": target.id, "simulated": config.simulated or _is_simulated(config)})
     return Setup(config, target, dataset, val_dataset, split, specs, _budget(config, split, target))
@@ -217,15 +236,14 @@ def _database(store: Store | None) -> Store:
 
 
 def _specs(
-    config: RunConfig, target: Target, tasks: Sequence[Task], folder: Path, store: Store | None
+    config: RunConfig, target: Target, tasks: Sequence[Task], named: Sequence[VerifierSpec]
 ) -> list[VerifierSpec]:
     """The verifiers that are named, and the reward as one more."""
     if config.reward is None:
-        return [find_spec(reference, folder, store) for reference in _required(config.verifiers, "--verifier")]
+        return list(_required(named, "--verifier"))
     require_dataset(
         config.reward, config.reward_params, tasks, target.kind, allow_constant=config.allow_constant_reward
     )
-    named = [find_spec(reference, folder, store) for reference in config.verifiers]
     return [*named, as_spec(config.reward, config.reward_params)]
 
 
@@ -237,7 +255,7 @@ def _own_splits(config: RunConfig, folder: Path) -> dict[str, list[str]] | None:
     return splits if {"train", "holdout"} <= set(splits) else None
 
 
-def _required(values: Sequence[str], flag: str) -> Sequence[str]:
+def _required(values: Sequence[VerifierSpec], flag: str) -> Sequence[VerifierSpec]:
     if not values:
         msg = f"{flag} is missing"
         raise InputError(msg)
