@@ -74,6 +74,17 @@ def commands(store: Store, run_id: str) -> list[Row]:
     )
 
 
+def promotions(store: Store, run_id: str) -> list[Row]:
+    """What was made of a run's best text, newest first, without the texts."""
+    if not has(store, "promotions"):
+        return []
+    return store.rows(
+        "SELECT capability, to_version, to_path, actor, at, forced, reason, reverts, reverted_by FROM promotions"
+        " WHERE run_id = ? ORDER BY id DESC LIMIT 5",
+        (run_id,),
+    )
+
+
 def candidates(store: Store, run_id: str, attempt: int) -> list[Row]:
     """Candidates of an attempt without their texts, in the order of proposal."""
     return store.rows(
@@ -328,24 +339,3 @@ def dataset_name(store: Store, dataset_id: int | None) -> str | None:
     """`slug@version`, or None."""
     row = store.row("SELECT slug, version FROM datasets WHERE id = ?", (dataset_id,))
     return f"{row['slug']}@{row['version']}" if row else None
-
-
-def parts_of_jobs(store: Store) -> dict[str, list[Row]]:
-    """The newest of each target, dataset and verifier, for a form; and the models that were used last."""
-    return {
-        "targets": store.rows(
-            "SELECT max(row_id) AS value, substr(id, 1, 200) AS name FROM targets GROUP BY id ORDER BY 2 LIMIT 200"
-        ),
-        "datasets": store.rows(
-            "SELECT max(id) AS value, slug || '@' || max(version) || ', ' || task_count || ' tasks' AS name"
-            " FROM datasets GROUP BY slug ORDER BY slug LIMIT 200"
-        ),
-        "verifiers": store.rows(
-            "SELECT id AS value, substr(name, 1, 200) AS name FROM verifiers ORDER BY id DESC LIMIT 200"
-        ),
-        "models": store.rows(
-            "SELECT DISTINCT json_extract(config_json, '$.reflection_model') AS reflection,"
-            " json_extract(config_json, '$.task_model') AS task FROM (SELECT config_json FROM runs"
-            " ORDER BY created_at DESC LIMIT 20)"
-        ),
-    }

@@ -19,7 +19,7 @@ def show(visit: Visit) -> Page:
     run = run_visit(visit)
     report = newest_report(run)
     shared = {"title": "Promotion", "run": run, "tab": "promotion", "report": report,
-              "actions": actions.offered(run), "commands": queries.commands(run.store, run.id)}  # fmt: skip
+              "promotions": queries.promotions(run.store, run.id), **actions.asked(run)}  # fmt: skip
     if report is None:
         return Page("promotion.html", shared)
     return Page("promotion.html", {**shared, **_shown(run, report)})
@@ -39,7 +39,7 @@ def _shown(run: RunVisit, report: dict[str, Any]) -> dict[str, Any]:
         "differences": differences(report["baseline"]["components"], report["best"]["components"]),
         "improved": moved[:MOST_CASES], "regressed": fell[:MOST_CASES],
         "left_out": max(0, len(moved) - MOST_CASES) + max(0, len(fell) - MOST_CASES),
-        "command": f"rollout optimize promote {run.id}", "best_text": report["best"]["text"],
+        "best_text": report["best"]["text"],
     }  # fmt: skip
 
 
