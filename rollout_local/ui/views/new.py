@@ -60,11 +60,11 @@ def fields(form: Mapping[str, str]) -> dict[str, Any]:
     for name, (label, least) in _NUMBERS.items():
         if name in given:
             found[name] = _number(given[name], label, least)
-    for name, (by_row, by_name) in _EITHER.items():
-        if name not in given:
+    for name, (by_row, by_name) in _CHOSEN.items():
+        value = given.get(f"chosen_{name}")
+        if value is None:
             msg = f"Choose a {name}."
             raise InputError(msg)
-        value = given[name]
         found |= {by_row: _number(value, f"The {name}")} if value.isdecimal() or not by_name else {by_name: value}
     if "reflection_model" not in found:
         msg = "Name a reflection model: it writes the new prompts."
@@ -85,8 +85,8 @@ def _number(value: str, label: str, least: int = 1) -> int:
 _TEXTS = ("name", "reflection_model", "reflection_api_base", "task_model", "task_api_base", "splits")
 _NUMBERS = {"max_metric_calls": ("The number of search calls", 1), "seed": ("The seed", 0)}
 """What each is called, and the least that it may be."""
-_EITHER = {
+_CHOSEN = {
     "target": ("target_row_id", "agent"), "dataset": ("dataset_id", ""), "verifier": ("verifier_id", "reward"),
 }  # fmt: skip
-"""A choice by the number of its row, or by its name."""
-_EMPTY = dict.fromkeys(("db", *_TEXTS, *_NUMBERS, *_EITHER), "")
+"""A choice by the number of its row, or by its name. Its field is `chosen_…`: a form has a `target` of its own."""
+_EMPTY = dict.fromkeys(("db", *_TEXTS, *_NUMBERS, *(f"chosen_{name}" for name in _CHOSEN)), "")

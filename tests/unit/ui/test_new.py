@@ -21,7 +21,13 @@ from tests.unit.capabilities.conftest import write
 from tests.unit.ui.conftest import Markup, Site, change, rows, run_of
 
 Open = Callable[..., Site]
-FORM = {"target": "1", "dataset": "1", "verifier": "1", "reflection_model": " openai/sim-reflection ", "name": ""}
+FORM = {
+    "chosen_target": "1",
+    "chosen_dataset": "1",
+    "chosen_verifier": "1",
+    "reflection_model": " openai/sim-reflection ",
+    "name": "",
+}
 NOW = "2026-11-21T00:00:00.000Z"
 
 
@@ -35,15 +41,16 @@ def test_the_form_becomes_named_fields() -> None:
         "target_row_id": 1, "dataset_id": 1, "verifier_id": 1, "reflection_model": "openai/sim-reflection",
         "max_metric_calls": 50, "splits": "last",
     }  # fmt: skip
-    by_name = new.fields({**FORM, "target": "desk@1.0.0:triage", "verifier": "exact_match_v1"})
+    by_name = new.fields({**FORM, "chosen_target": "desk@1.0.0:triage", "chosen_verifier": "exact_match_v1"})
     assert (by_name["agent"], by_name["reward"]) == ("desk@1.0.0:triage", "exact_match_v1")
 
 
 @pytest.mark.parametrize(
     ("field", "value", "words"),
-    [("reflection_model", "", "reflection model"), ("seed", "-1", "whole number"), ("target", "", "Choose a target"),
-     ("max_metric_calls", "1e9", "search calls takes"), ("dataset", "٣", "whole number"),
-     ("verifier", "9" * 30, "whole number"), ("dataset", "support", "whole number")],
+    [("reflection_model", "", "reflection model"), ("seed", "-1", "whole number"),
+     ("chosen_target", "", "Choose a target"),
+     ("max_metric_calls", "1e9", "search calls takes"), ("chosen_dataset", "٣", "whole number"),
+     ("chosen_verifier", "9" * 30, "whole number"), ("chosen_dataset", "support", "whole number")],
 )  # fmt: skip
 def test_what_is_wrong_in_the_form_is_named(field: str, value: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
@@ -66,9 +73,9 @@ def test_a_job_is_created_queued_and_shown(copy: Path, site: Open) -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"target": "77"}, "there is no target number 77"),
-        ({"target": "nobody@1.0.0:x"}, "there is no capability"),
-        ({"verifier": "exact_match_v1"}, "exact_match_v1 cannot grade this dataset"),
+        ({"chosen_target": "77"}, "there is no target number 77"),
+        ({"chosen_target": "nobody@1.0.0:x"}, "there is no capability"),
+        ({"chosen_verifier": "exact_match_v1"}, "exact_match_v1 cannot grade this dataset"),
         ({"max_metric_calls": "0"}, "The number of search calls must be 1 or more, not 0"),
         ({"max_metric_calls": "many"}, "takes a whole number, not 'many'"),
         ({"db": "elsewhere"}, "Choose a database that is open here"),
@@ -99,7 +106,9 @@ def test_every_field_has_a_label_and_the_token_is_there(copy: Path, site: Open) 
     opened.sign_in()
     said = opened.text("/-/rollout/new")
     found = Markup(said)
-    assert {"target", "dataset", "verifier", "splits"} == {str(of["name"]) for of in found.all("select")}
+    assert {"chosen_target", "chosen_dataset", "chosen_verifier", "splits"} == {
+        str(of["name"]) for of in found.all("select")
+    }
     labelled = set(re.findall(r'<label[^>]*>[^<]+<(?:select|input) name="(\w+)"', said))
     shown = {str(of["name"]) for of in found.all("input") + found.all("select") if of.get("type") != "hidden"}
     assert shown == labelled
