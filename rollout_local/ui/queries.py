@@ -297,20 +297,24 @@ KINDS = {
     "open": "p.accepted IS NULL AND p.candidate_id IS NOT NULL",
 }
 """What became of a proposal."""
+_ONCE = "coalesce(p.candidate_id, -p.id)"
+"""A candidate has a row per component that was proposed; a reflection without a usable text stands for itself."""
 
 
 def proposals(store: Store, run_id: str, attempt: int, kind: str, limit: int, offset: int) -> list[Row]:
-    """Proposals of one kind, newest first, with the numbers of parent and candidate."""
+    """Proposals of one kind, newest first, with the numbers of parent and candidate: each candidate's first row."""
     return store.rows(
-        f"{_PROPOSAL} WHERE p.run_id = ? AND p.attempt = ? AND {KINDS[kind]}"
-        " ORDER BY p.iteration DESC, p.id DESC LIMIT ? OFFSET ?",
+        f"{_PROPOSAL} WHERE p.id IN (SELECT min(p.id) FROM proposals p WHERE p.run_id = ? AND p.attempt = ?"
+        f" AND {KINDS[kind]} GROUP BY {_ONCE}) ORDER BY p.iteration DESC, p.id DESC LIMIT ? OFFSET ?",
         (run_id, attempt, limit, offset),
     )
 
 
 def proposal_counts(store: Store, run_id: str, attempt: int) -> Row:
     """How many proposals there are of each kind."""
-    sums = ", ".join(f"coalesce(sum({condition}), 0) AS {kind!r}" for kind, condition in KINDS.items())
+    sums = ", ".join(
+        f"count(DISTINCT CASE WHEN {condition} THEN {_ONCE} END) AS {kind!r}" for kind, condition in KINDS.items()
+    )
     found = store.row(
         f"SELECT {sums} FROM proposals p WHERE p.run_id = ? AND p.attempt = ?",
         (run_id, attempt),
@@ -323,6 +327,16 @@ def proposals_of(store: Store, candidate_ids: Sequence[int]) -> list[Row]:
     """The proposals that these candidates came of."""
     marks = ", ".join("?" * len(candidate_ids))
     return store.rows(f"{_PROPOSAL} WHERE p.candidate_id IN ({marks}) ORDER BY p.id", tuple(candidate_ids))
+
+
+def proposed_components(store: Store, run_id: str, attempt: int) -> dict[int, list[str]]:
+    """The components that each candidate (by its row id) was proposed for."""
+    rows = store.rows(
+        "SELECT candidate_id, json_group_array(component) AS names FROM (SELECT candidate_id, component FROM proposals"
+        " WHERE run_id = ? AND attempt = ? AND candidate_id IS NOT NULL ORDER BY id) GROUP BY candidate_id",
+        (run_id, attempt),
+    )
+    return {row["candidate_id"]: json.loads(row["names"]) for row in rows}
 
 
 def reflection_traces(store: Store, run_id: str, attempt: int) -> dict[str, str]:

@@ -14,7 +14,7 @@ from rollout_local.store.lease import acquire
 from rollout_local.store.schema import open_store
 from rollout_local.ui.commands import OFFERED, ask
 from rollout_local.ui.links import Links
-from tests.unit.ui.conftest import Markup, Site, change, rows, run_of
+from tests.unit.ui.conftest import Markup, Site, change, inserted, rows, run_of
 
 Open = Callable[..., Site]
 AT_ONCE = {"start": RunStatus.QUEUED, "cancel": RunStatus.CANCELLED}
@@ -135,8 +135,7 @@ def test_promotions_stand_on_their_page(copy: Path, site: Open) -> None:
     texts = dict.fromkeys(("text", "text_hash", "former_text", "former_hash"), "")
     row = {"run_id": run_of(copy), "attempt": 1, "target_id": "support", "to_path": "/p.txt", **texts, "forced": 1,
            "reason": "why", "actor": "ada", "at": "2026-01-01T00:00:00.000Z"}  # fmt: skip
-    sql = f"INSERT INTO promotions ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"
-    change(copy, (sql, tuple(row.values())))
+    change(copy, inserted("promotions", row))
     said = Markup(site(copy).text(Links("/").run(copy.stem, run_of(copy), "promotion"))).text
     assert "Promoted to /p.txt by ada" in said
     assert "forced: why" in said
