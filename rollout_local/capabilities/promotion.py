@@ -90,8 +90,9 @@ def promote(
     reason: str | None = None,
     dry_run: bool = False,
     at: str | None = None,
+    request: int | None = None,
 ) -> Promoted:
-    """Publish the best text of `run` and record it.
+    """Publish the best text of `run` and record it. `request` is the request in `run_commands` that this carries out.
 
     Raises `Refused`, in a sentence per thing that is not met, and `InputError` for a force without a reason or a code
     target without `to`. With `dry_run` everything is checked and nothing is written.
@@ -109,8 +110,16 @@ def promote(
         **_row(run, plan.text, plan.former, plan.place), "forced": int(bool(unmet)), "reason": reason,
         "unmet_json": json.dumps(unmet, ensure_ascii=False), "actor": actor, "at": at or now(),
     }  # fmt: skip
-    promotion = _publish(store, plan.place, plan.text, row)
+    promotion = _publish(store, plan.place, plan.text, row, request)
     return Promoted(promotion, shown.destination, shown.diff, bool(unmet), unmet)
+
+
+def promote_as_asked(store: Store, request: Mapping[str, Any]) -> None:
+    """Carry out a row of `run_commands` that asks for a promotion, and mark it in the same transaction.
+
+    Raises as `promote` does: a page waives no gate, and a target in code needs the file that only `--to` names.
+    """
+    promote(store, reads.run(store, request["run_id"]), actor=request["actor"], request=request["id"])
 
 
 def revert(
@@ -264,7 +273,7 @@ def _row(run: Run, text: str, former: str, place: Place) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _publish(store: Store, place: Place, text: str, row: Mapping[str, Any]) -> int:
+def _publish(store: Store, place: Place, text: str, row: Mapping[str, Any], request: int | None = None) -> int:
     """The row and what it records, both or neither: the file takes its place after the row is on the disk."""
     release = None
     if isinstance(place, AgentPlace):
@@ -273,7 +282,8 @@ def _publish(store: Store, place: Place, text: str, row: Mapping[str, Any]) -> i
     else:
         staged = changed_text.replacing(place.required, text)
     with staged:
-        promotion = releases.add_promotion(store, row, release)
+        said = f"published as {place.destination}" if release else f"written to {place.destination}"
+        promotion = releases.add_promotion(store, row, release, said=said, request=request)
         if promotion is None:
             msg = f"{place.destination} was published, or the promotion taken back, by somebody else in this moment"
             raise Refused(msg)

@@ -18,7 +18,11 @@ from rollout_local.cli.watching import interruptible, shown
 def worker(
     *, once: bool, project: str | None, max_attempts: int, db_path: Path, as_json: bool, quiet: bool, no_color: bool
 ) -> int:
-    """Claim queued runs and run them, one after another; several workers may share one file."""
+    """Claim queued runs and run them, one after another; carry out what pages asked for (retry, promote).
+
+    Several workers may share one file.
+    """
+    from rollout_local.capabilities import promote_as_asked
     from rollout_local.runs import worker as library
     from rollout_local.runs.stop import StopFlag
 
@@ -27,8 +31,9 @@ def worker(
         pass
     with shown(quiet=quiet or as_json, color=not no_color) as watch, interruptible(stop):
         done = library.work(
-            db_path, Path.cwd(), stop, once=once, project=project, most_restarts=max_attempts, watch=watch
-        )
+            db_path, Path.cwd(), stop, once=once, project=project, most_restarts=max_attempts, watch=watch,
+            heeds={"promote": promote_as_asked},
+        )  # fmt: skip
     if as_json:
         print_json(
             [{"run_id": outcome.run_id, "status": outcome.status, "message": outcome.message} for outcome in done]

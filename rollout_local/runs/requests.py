@@ -1,4 +1,7 @@
-"""Asking a run to end or to wait. Processes talk through the database alone: the runner reads it at its heartbeat."""
+"""Asking a run to end or to wait. Processes talk through the database alone: the runner reads it at its heartbeat.
+
+Every request is a row that says who asked; where nobody runs the run it is carried out at once, and the row says so.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +16,28 @@ from rollout_local.store.lease import holder_of
 from rollout_local.store.schema import Store
 
 
-def ask(store: Store, reference: str, action: str) -> dict[str, Any]:
-    """Cancel or pause a run; asking twice changes nothing. Returns `{"run_id", "status", "message"}`.
+def ask(store: Store, reference: str, action: str, actor: str | None = None) -> dict[str, Any]:
+    """Cancel or pause a run, for `actor` (default: the user of this machine); asking twice changes nothing.
+
+    Returns `{"run_id", "status", "message"}`.
 
     Raises `Refused` for a pause of a run that does not run.
     """
-    run = reads.run(store, reference)
+    run, actor = reads.run(store, reference), actor or getpass.getuser()
     status = RunStatus(run["status"])
     if status.is_terminal():
         return _said(run, status, f"run {run['id']} is {status} already")
     if _is_dead(store, run["id"]):
-        return _at_once(store, run, status, action)
+        return _at_once(store, run, status, action, actor)
     waiting = store.row(
         "SELECT id FROM run_commands WHERE run_id = ? AND action = ? AND handled_at IS NULL", (run["id"], action)
     )
     if waiting is None:
-        lifecycle.add_command(store, run["id"], action, getpass.getuser(), now())
+        lifecycle.add_command(store, run["id"], action, actor, now())
     return _said(run, status, f"asked the runner of {run['id']} to {action}; it does so when its calls in flight end")
 
 
-def _at_once(store: Store, run: dict[str, Any], status: RunStatus, action: str) -> dict[str, Any]:
+def _at_once(store: Store, run: dict[str, Any], status: RunStatus, action: str, actor: str) -> dict[str, Any]:
     """Nobody runs it: the row itself is changed, unless somebody began to run it just now."""
     if action == "pause":
         if status is not RunStatus.RUNNING:
@@ -45,7 +50,9 @@ def _at_once(store: Store, run: dict[str, Any], status: RunStatus, action: str) 
         to, note = RunStatus.CANCELLED, "cancelled"
         changes = {"message": "cancelled on request", "stop_reason": StopReason.CANCELLED, "finished_at": now()}
     if not lifecycle.move(store, run["id"], [status], to, **changes):
-        return ask(store, run["id"], action)
+        return ask(store, run["id"], action, actor)
+    command = lifecycle.add_command(store, run["id"], action, actor, now())
+    lifecycle.handle_command(store, command, now(), f"{to}: nobody was working on it")
     return _said(run, to, f"run {run['id']} is {note}")
 
 

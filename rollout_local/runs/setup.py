@@ -32,7 +32,7 @@ from rollout_local.search.engines import arguments_of, require_known
 from rollout_local.store import catalog, reads
 from rollout_local.store.lifecycle import insert_run
 from rollout_local.store.schema import Store
-from rollout_local.targets.capability import CapabilityTarget
+from rollout_local.targets.capability import require_goals
 from rollout_local.targets.program import ProgramTarget
 from rollout_local.targets.program_examples import dataset_of
 from rollout_local.verifiers.grade import read_spec, validate
@@ -94,18 +94,37 @@ def prepare(config: RunConfig, folder: Path, store: Store | None) -> Setup:
     val_dataset = _dataset(config.val_dataset, "--val-dataset", folder, store) if config.val_dataset else None
     if config.splits_file:
         splits = read_splits(folder / config.splits_file)
+    readiness.require_recording(config, folder)
+    named = [] if _grades_itself(target) else [find_spec(reference, folder, store) for reference in config.verifiers]
+    return assemble(config, target, dataset, val_dataset, splits, named)
+
+
+def assemble(
+    config: RunConfig,
+    target: Target,
+    dataset: Dataset,
+    val_dataset: Dataset | None,
+    splits: Mapping[str, Sequence[str]] | None,
+    named: Sequence[VerifierSpec],
+    *,
+    load_functions: bool = True,
+) -> Setup:
+    """Place the tasks in their splits (by the seed, where no `splits` are given) and check that the parts fit.
+
+    Reads no file. Without `load_functions` the user's own check functions are not imported to see whether they are
+    there. Raises `InputError` with what does not fit.
+    """
     split = make_split(dataset, config.seed, splits, val_dataset=val_dataset)
     if config.max_tasks is not None:
         split = limit(split, config.max_tasks)
     check_leakage(dataset, split, val_dataset)
     odd = _oddities(config, dataset, split) if splits is None else []
     tasks = [*dataset.tasks, *(val_dataset.tasks if val_dataset else ())]
-    specs = _specs(config, target, tasks, folder, store)
-    validate(specs, tasks)
-    if isinstance(target, CapabilityTarget):
-        target.check(tasks)
+    specs = _specs(config, target, tasks, named)
+    validate(specs, tasks, load_functions=load_functions)
+    if config.capability is not None:
+        require_goals(tasks)
     _require_reflection(config)
-    readiness.require_recording(config, folder)
     models = readiness.models_of(config, target, specs)
     readiness.require_prices(config, models)
     odd += [("spend", sentence) for sentence in readiness.unasked_prices(config, models)]
@@ -209,20 +228,19 @@ def require_runnable(setup: Setup, folder: Path) -> None:
 
 
 def _specs(
-    config: RunConfig, target: Target, tasks: Sequence[Task], folder: Path, store: Store | None
+    config: RunConfig, target: Target, tasks: Sequence[Task], named: Sequence[VerifierSpec]
 ) -> list[VerifierSpec]:
     """The verifiers that are named, and the reward as one more; a program with a metric of its own needs none."""
-    if isinstance(target, ProgramTarget) and target.metric is not None:
+    if _grades_itself(target):
         if config.verifiers or config.reward is not None:
             msg = f"target {target.id!r} has a metric of its own; leave out --verifier and --reward"
             raise InputError(msg)
         return []
     if config.reward is None:
-        return [find_spec(reference, folder, store) for reference in _required(config.verifiers, "--verifier")]
+        return list(_required(named, "--verifier"))
     require_dataset(
         config.reward, config.reward_params, tasks, target.kind, allow_constant=config.allow_constant_reward
     )
-    named = [find_spec(reference, folder, store) for reference in config.verifiers]
     return [*named, as_spec(config.reward, config.reward_params)]
 
 
@@ -250,7 +268,11 @@ def _oddities(config: RunConfig, dataset: Dataset, split: Split) -> list[tuple[s
     return [("splits", sentence)] if sentence else []
 
 
-def _required(values: Sequence[str], flag: str) -> Sequence[str]:
+def _grades_itself(target: Target) -> bool:
+    return isinstance(target, ProgramTarget) and target.metric is not None
+
+
+def _required(values: Sequence[VerifierSpec], flag: str) -> Sequence[VerifierSpec]:
     if not values:
         msg = f"{flag} is missing"
         raise InputError(msg)

@@ -1,4 +1,8 @@
-"""Claim a queued run, run it, settle it; repeat. Several workers may work on one file."""
+"""Claim a queued run, run it, settle it; repeat. Several workers may work on one file.
+
+Between runs a worker carries out what was asked on a page. A request is marked as handled in the transaction that
+carries it out: of several workers one does it, and none does it twice after a crash.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,10 @@ MOST_RESTARTS = 3
 """How often a run is taken up again after its worker died."""
 
 
+Heed = Callable[[Store, Mapping[str, Any]], None]
+"""Carries out a request (a row of `run_commands`) and marks it in one transaction; what it raises is its refusal."""
+
+
 def work(
     database: Path,
     folder: Path,
@@ -30,16 +38,18 @@ def work(
     project: str | None = None,
     most_restarts: int = MOST_RESTARTS,
     watch: Watch | None = None,
+    heeds: Mapping[str, Heed] | None = None,
 ) -> list[Outcome]:
     """Run what is queued until stopped, or (`once`) until nothing waits. Returns the outcomes in order.
 
-    Each run gets a database connection of its own, so that its fence binds nobody else.
+    Each run gets a database connection of its own, so that its fence binds nobody else. `heeds` says by action what
+    else to carry out beside `retry`.
     """
     done: list[Outcome] = []
     while stop.reason is None:
         with open_store(database, create=False) as store:
             queue.reap(store, most_restarts, now())
-            _heed_retries(store)
+            _heed_requests(store, {"retry": _retry, **(heeds or {})}, project)
             row = queue.claim(store, project)
             if row is not None:
                 if watch is not None:
@@ -52,14 +62,17 @@ def work(
     return done
 
 
-def _heed_retries(store: Store) -> None:
-    """Queue what somebody asked to be tried anew, on a page or elsewhere."""
-    for request in store.rows("SELECT id, run_id FROM run_commands WHERE action = 'retry' AND handled_at IS NULL"):
+def _heed_requests(store: Store, heeds: Mapping[str, Heed], project: str | None) -> None:
+    """Carry out what somebody asked for on a page."""
+    for request in lifecycle.waiting_commands(store, heeds, project):
         try:
-            note = f"queued: {retry(store, request['run_id'])}"
-        except Refused as refused:
-            note = str(refused)
-        lifecycle.handle_command(store, request["id"], now(), note)
+            heeds[request["action"]](store, request)
+        except RolloutError as refusal:
+            lifecycle.handle_command(store, request["id"], now(), f"refused: {refusal}")
+
+
+def _retry(store: Store, request: Mapping[str, Any]) -> None:
+    retry(store, request["run_id"], request["id"])
 
 
 def run_claimed(
@@ -80,14 +93,15 @@ def submit(store: Store, run_id: str) -> None:
     queue.enqueue(store, run_id, RunStatus.CREATED, now())
 
 
-def retry(store: Store, reference: str) -> str:
+def retry(store: Store, reference: str, request: int | None = None) -> str:
     """Queue a new attempt of a run that has ended; the old one's evidence is kept. Returns its id.
 
-    Raises `Refused` for a run that has not ended: it is resumed, not tried anew.
+    `request` is the request that this carries out. Raises `Refused` for a run that has not ended: it is resumed, not
+    tried anew.
     """
     row = reads.run(store, reference)
     status = RunStatus(row["status"])
-    if not status.is_terminal() or not queue.enqueue(store, row["id"], status, now(), fresh=True):
+    if not status.is_terminal() or not queue.enqueue(store, row["id"], status, now(), fresh=True, request=request):
         msg = f"run {row['id']} is {status}; only a run that has ended is tried anew (`rollout optimize run` goes on)"
         raise Refused(msg)
     return str(row["id"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from rollout_local.domain.dataset import Dataset, Task
 from rollout_local.domain.identity import canonical_json
@@ -131,6 +131,56 @@ def load_verifiers(store: Store, ids: Sequence[int]) -> list[VerifierSpec]:
     """The specs with these row ids, in this order."""
     by_id = {row["id"]: row for row in list_verifiers(store)}
     return [VerifierSpec.model_validate_json(by_id[verifier_id]["spec_json"]) for verifier_id in ids]
+
+
+_CALLED = "json_array_length({0}, '$.modules') > 0 OR json_extract({0}, '$.target_url') IS NOT NULL"
+"""A config that says how its target is reached: modules to import, or an address."""
+
+
+def callable_targets(store: Store, among: int = 200) -> list[dict[str, Any]]:
+    """`row_id`, `id` and `used_at` of the targets that a worker can call, by id: of each the row that was used last.
+
+    The newest `among` runs are looked at; a row that none of them used counts from when it was synced.
+    """
+    return store.rows(
+        "SELECT t.row_id, t.id, max(coalesce(r.created_at, t.synced_at)) AS used_at FROM targets t LEFT JOIN"
+        " (SELECT target_row_id, config_json, created_at FROM runs ORDER BY created_at DESC, rowid DESC LIMIT ?) r"
+        " ON r.target_row_id = t.row_id WHERE json_array_length(t.modules_json) > 0 OR "
+        + _CALLED.format("r.config_json")
+        + " GROUP BY t.id ORDER BY t.id",
+        (among,),
+    )
+
+
+def last_call(store: Store, row_id: int) -> dict[str, Any] | None:
+    """The config of the newest run of a target's row that says how the target is reached, or None."""
+    row = store.row(
+        "SELECT config_json FROM runs WHERE target_row_id = ? AND ("
+        + _CALLED.format("config_json")
+        + ") ORDER BY created_at DESC, rowid DESC LIMIT 1",
+        (row_id,),
+    )
+    return None if row is None else dict(json.loads(row["config_json"]))
+
+
+def last_split(store: Store, dataset_id: int) -> dict[str, Any] | None:
+    """Where the newest run of a dataset (alone, and all of it) placed its tasks, or None."""
+    row = store.row(
+        "SELECT split_json FROM runs WHERE dataset_id = ? AND val_dataset_id IS NULL"
+        " AND json_extract(config_json, '$.max_tasks') IS NULL ORDER BY created_at DESC, rowid DESC LIMIT 1",
+        (dataset_id,),
+    )
+    return None if row is None else dict(json.loads(row["split_json"]))
+
+
+def kept(store: Store, kind: Literal["dataset", "verifier", "target"], row_id: int) -> dict[str, Any]:
+    """The row with this number; raises `NotFound` where there is none."""
+    table, key = {"dataset": ("datasets", "id"), "verifier": ("verifiers", "id"), "target": ("targets", "row_id")}[kind]
+    found = store.row(f"SELECT * FROM {table} WHERE {key} = ?", (row_id,))
+    if found is None:
+        msg = f"there is no {kind} number {row_id} in {store.path.name}; choose one of those that are there"
+        raise NotFound(msg)
+    return found
 
 
 def sync_target(store: Store, target: Target, modules: Sequence[str], synced_at: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -132,13 +133,31 @@ def add_command(store: Store, run_id: str, action: str, actor: str, at: str) -> 
         )
 
 
+def waiting_commands(store: Store, actions: Collection[str], project: str | None = None) -> list[dict[str, Any]]:
+    """Requests of these kinds that nobody has heard yet (on runs of a project), oldest first."""
+    marks = ", ".join("?" * len(actions))
+    return store.rows(
+        f"SELECT k.* FROM run_commands k JOIN runs r ON r.id = k.run_id WHERE k.handled_at IS NULL"
+        f" AND k.action IN ({marks}) AND coalesce(?, r.project) = r.project ORDER BY k.id",
+        (*actions, project),
+    )
+
+
 def handle_command(store: Store, command_id: int, at: str, note: str) -> bool:
     """Mark a request as heard; True if nobody had before."""
     with store.write() as db:
-        changed = db.execute(
-            "UPDATE run_commands SET handled_at = ?, note = ? WHERE id = ? AND handled_at IS NULL",
-            (at, note, command_id),
-        ).rowcount
+        return mark_handled(db, command_id, at, note)
+
+
+def mark_handled(db: sqlite3.Connection, command_id: int, at: str, note: str) -> bool:
+    """The same inside the transaction that carries it out: done and marked, or neither."""
+    changed = db.execute(
+        "UPDATE run_commands SET handled_at = ?, note = ? WHERE id = ? AND handled_at IS NULL", (at, note, command_id)
+    ).rowcount
+    if changed:
+        db.execute(
+            "UPDATE runs SET rev = rev + 1 WHERE id = (SELECT run_id FROM run_commands WHERE id = ?)", (command_id,)
+        )
     return bool(changed)
 
 

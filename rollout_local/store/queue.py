@@ -6,22 +6,37 @@ never get the same run.
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 from rollout_local.domain.run import RunStatus
 from rollout_local.store.lease import Holder
+from rollout_local.store.lifecycle import mark_handled
 from rollout_local.store.schema import Store
 
 
-def enqueue(store: Store, run_id: str, expected: RunStatus, at: str, *, fresh: bool = False) -> bool:
-    """Let a run wait for a worker, if it is `expected`; `fresh` asks for a new attempt. True if it happened."""
+def enqueue(
+    store: Store, run_id: str, expected: RunStatus, at: str, *, fresh: bool = False, request: int | None = None
+) -> bool:
+    """Let a run wait for a worker, if it is `expected`; `fresh` asks for a new attempt. True if it happened.
+
+    `request` is the request that this carries out: both happen or neither, so that of several workers one does it.
+    """
     with store.write() as db:
-        changed = db.execute(
+        if not _is(db, run_id, expected):
+            return False
+        if request is not None and not mark_handled(db, request, at, "queued"):
+            return False
+        db.execute(
             "UPDATE runs SET status = 'queued', queued = 1, wants_fresh = ?, heartbeat_at = ?, rev = rev + 1"
             " WHERE id = ? AND status = ?",
             (int(fresh), at, run_id, expected),
-        ).rowcount
-    return bool(changed)
+        )
+    return True
+
+
+def _is(db: sqlite3.Connection, run_id: str, status: RunStatus) -> bool:
+    return db.execute("SELECT 1 FROM runs WHERE id = ? AND status = ?", (run_id, status)).fetchone() is not None
 
 
 def claim(store: Store, project: str | None = None) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rollout_local.errors import NotFound
+from rollout_local.store.lifecycle import mark_handled
 from rollout_local.store.schema import Store
 
 Row = dict[str, Any]
@@ -77,15 +78,26 @@ def capabilities(store: Store) -> list[Row]:
     return store.rows("SELECT * FROM capabilities ORDER BY name")
 
 
-def add_promotion(store: Store, row: Mapping[str, Any], release: Mapping[str, Any] | None = None) -> int | None:
+def add_promotion(
+    store: Store,
+    row: Mapping[str, Any],
+    release: Mapping[str, Any] | None = None,
+    *,
+    said: str = "promoted",
+    request: int | None = None,
+) -> int | None:
     """Write a promotion, and with it the version that it publishes: both or neither.
 
-    Returns the promotion's id, or None (with nothing written) where the version is taken, or where `reverts` names a
-    promotion that was taken back already.
+    Whoever asked for it on a page is answered with `said` in the same transaction. `request` is the request that this
+    carries out. Returns the promotion's id, or None (with nothing written) where the version is taken, where `reverts`
+    names a promotion that was taken back already, or where the request was carried out by somebody else.
     """
     back = row.get("reverts")
     with store.write() as db:
         if back is not None and not _stands(db, back):
+            return None
+        waiting = [] if back is not None else _asked(db, row["run_id"])
+        if request is not None and request not in waiting:
             return None
         if release is not None and not insert_version(db, release):
             return None
@@ -93,7 +105,17 @@ def add_promotion(store: Store, row: Mapping[str, Any], release: Mapping[str, An
         promotion = db.execute(f"INSERT INTO promotions ({columns}) VALUES ({marks})", row).lastrowid
         if back is not None:
             db.execute("UPDATE promotions SET reverted_by = ? WHERE id = ?", (promotion, back))
+        for asked in waiting:
+            mark_handled(db, asked, row["at"], said)
     return promotion
+
+
+def _asked(db: sqlite3.Connection, run_id: str) -> list[int]:
+    """The requests to promote a run that nobody has heard yet."""
+    rows = db.execute(
+        "SELECT id FROM run_commands WHERE run_id = ? AND action = 'promote' AND handled_at IS NULL", (run_id,)
+    )
+    return [row[0] for row in rows]
 
 
 def _stands(db: sqlite3.Connection, promotion: int) -> bool:

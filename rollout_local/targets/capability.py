@@ -60,23 +60,15 @@ class CapabilityTarget:
     ) -> None:
         self.agent = capability.agent(agent)
         self.id = target_id(capability, self.agent)
-        self.description = self.agent.description or capability.description
-        if not self.agent.body.strip():
-            msg = f"{self.id}: {self.agent.path} has no text below its front matter; GEPA needs a text to start from"
-            raise InputError(msg)
-        self.baseline = Candidate(text=self.agent.body)  # type: ignore[call-arg]
-        self.model, self._api_base = _model(self.id, self.agent, task_model, api_base)
+        self.description = description_of(capability, self.agent)
+        self.baseline = baseline_of(capability, self.agent)
+        self.model, self._api_base = model_of(self.id, self.agent, task_model, api_base)
         self.source = source_of(capability, self.agent)
         self.source_hash = source_hash_of(capability, self.agent)
         self.tools = tools_of(capability, self.agent)
         self._params = dict(params or {})
         self._complete = complete
         self._max_steps = max_steps
-
-    def check(self, tasks: Sequence[Task]) -> None:
-        """Refuse, before anything is spent, tasks that give the agent no goal."""
-        for task in tasks:
-            goal_of(task)
 
     def run(self, task: Task, candidate: Candidate) -> AgentResult:
         """Execute once."""
@@ -113,6 +105,12 @@ class CapabilityTarget:
         return {"role": "tool", "tool_call_id": call.get("id") or "", "content": f"error: {error}" if error else result}
 
 
+def require_goals(tasks: Sequence[Task]) -> None:
+    """Refuse, before anything is spent, tasks that give an agent no goal."""
+    for task in tasks:
+        goal_of(task)
+
+
 def goal_of(task: Task) -> str:
     """The user's message: `input.goal`, else the only input there is, else the instruction."""
     if GOAL in task.input or len(task.input) == 1:
@@ -129,6 +127,20 @@ def goal_of(task: Task) -> str:
 def target_id(capability: Capability, agent: Agent) -> str:
     """`NAME@VERSION:AGENT`."""
     return f"{capability.reference}:{agent.name}"
+
+
+def description_of(capability: Capability, agent: Agent) -> str:
+    """What the agent is for; what the capability is for, where its file does not say."""
+    return agent.description or capability.description
+
+
+def baseline_of(capability: Capability, agent: Agent) -> Candidate:
+    """The text that a search starts from: the agent's body. Raises `InputError` where there is none."""
+    if not agent.body.strip():
+        named = target_id(capability, agent)
+        msg = f"{named}: {agent.path} has no text below its front matter; GEPA needs a text to start from"
+        raise InputError(msg)
+    return Candidate(text=agent.body)  # type: ignore[call-arg]
 
 
 def source_of(capability: Capability, agent: Agent) -> str:
@@ -148,8 +160,8 @@ def tools_of(capability: Capability, agent: Agent) -> dict[str, Tool]:
     return {name: tool for name, tool in loaded.items() if allowed(name, agent.tools)}
 
 
-def _model(id: str, agent: Agent, task_model: str | None, api_base: str | None) -> tuple[str, str | None]:
-    """The model to ask, and the address where the job gives one for it."""
+def model_of(id: str, agent: Agent, task_model: str | None, api_base: str | None) -> tuple[str, str | None]:
+    """The model to ask, and the address where the job gives one for it. Raises `InputError` where none is named."""
     if agent.model != INHERIT:
         return agent.model, None
     if task_model is None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from typing import Any
 
 from rollout_local.domain.run import RunStatus
+from rollout_local.ui import queries
 from rollout_local.ui.commands import OFFERED
+from rollout_local.ui.readers import Source
 from rollout_local.ui.visit import RunVisit
 
 _LABELS = {"start": "Queue", "cancel": "Cancel", "pause": "Pause", "retry": "Retry", "promote": "Promote"}
@@ -21,6 +24,14 @@ class Action:
     command: str
 
 
+def asked(run: RunVisit) -> dict[str, Any]:
+    """For a page: what may be asked, what was asked and became of it, and what to type instead."""
+    return {
+        "actions": offered(run), "commands": queries.commands(run.store, run.id),
+        "worker": f"rollout worker{db_flag(run.visit.source)}", "start": command(run, "start"),
+    }  # fmt: skip
+
+
 def offered(run: RunVisit) -> list[Action]:
     """What may be asked of the run now, the usual thing first."""
     return [
@@ -31,7 +42,11 @@ def offered(run: RunVisit) -> list[Action]:
 
 def command(run: RunVisit, name: str) -> str:
     """What to type instead; `run` goes on with a run that waits."""
-    path = run.visit.source.path
-    flag = "" if path.name == "rollout.db" else f" --db {shlex.quote(str(path))}"
     verb = "run" if name == "start" else name
-    return f"rollout optimize {verb} {shlex.quote(run.id)}{flag}"
+    place = " --to FILE" if name == "promote" and not run.config.get("capability") else ""
+    return f"rollout optimize {verb} {shlex.quote(run.id)}{place}{db_flag(run.visit.source)}"
+
+
+def db_flag(source: Source) -> str:
+    """The flag that names the file, where its name is not what commands look for."""
+    return "" if source.path.name == "rollout.db" else f" --db {shlex.quote(str(source.path))}"

@@ -74,6 +74,17 @@ def commands(store: Store, run_id: str) -> list[Row]:
     )
 
 
+def promotions(store: Store, run_id: str) -> list[Row]:
+    """What was made of a run's best text, newest first, without the texts."""
+    if not has(store, "promotions"):
+        return []
+    return store.rows(
+        "SELECT capability, to_version, to_path, actor, at, forced, reason, reverts, reverted_by FROM promotions"
+        " WHERE run_id = ? ORDER BY id DESC LIMIT 5",
+        (run_id,),
+    )
+
+
 def candidates(store: Store, run_id: str, attempt: int) -> list[Row]:
     """Candidates of an attempt without their texts, in the order of proposal."""
     return store.rows(
@@ -269,20 +280,24 @@ KINDS = {
     "open": "p.accepted IS NULL AND p.candidate_id IS NOT NULL",
 }
 """What became of a proposal."""
+_ONCE = "coalesce(p.candidate_id, -p.id)"
+"""A candidate has a row per component that was proposed; a reflection without a usable text stands for itself."""
 
 
 def proposals(store: Store, run_id: str, attempt: int, kind: str, limit: int, offset: int) -> list[Row]:
-    """Proposals of one kind, newest first, with the numbers of parent and candidate."""
+    """Proposals of one kind, newest first, with the numbers of parent and candidate: each candidate's first row."""
     return store.rows(
-        f"{_PROPOSAL} WHERE p.run_id = ? AND p.attempt = ? AND {KINDS[kind]}"
-        " ORDER BY p.iteration DESC, p.id DESC LIMIT ? OFFSET ?",
+        f"{_PROPOSAL} WHERE p.id IN (SELECT min(p.id) FROM proposals p WHERE p.run_id = ? AND p.attempt = ?"
+        f" AND {KINDS[kind]} GROUP BY {_ONCE}) ORDER BY p.iteration DESC, p.id DESC LIMIT ? OFFSET ?",
         (run_id, attempt, limit, offset),
     )
 
 
 def proposal_counts(store: Store, run_id: str, attempt: int) -> Row:
     """How many proposals there are of each kind."""
-    sums = ", ".join(f"coalesce(sum({condition}), 0) AS {kind!r}" for kind, condition in KINDS.items())
+    sums = ", ".join(
+        f"count(DISTINCT CASE WHEN {condition} THEN {_ONCE} END) AS {kind!r}" for kind, condition in KINDS.items()
+    )
     found = store.row(
         f"SELECT {sums} FROM proposals p WHERE p.run_id = ? AND p.attempt = ?",
         (run_id, attempt),
@@ -295,6 +310,16 @@ def proposals_of(store: Store, candidate_ids: Sequence[int]) -> list[Row]:
     """The proposals that these candidates came of."""
     marks = ", ".join("?" * len(candidate_ids))
     return store.rows(f"{_PROPOSAL} WHERE p.candidate_id IN ({marks}) ORDER BY p.id", tuple(candidate_ids))
+
+
+def proposed_components(store: Store, run_id: str, attempt: int) -> dict[int, list[str]]:
+    """The components that each candidate (by its row id) was proposed for."""
+    rows = store.rows(
+        "SELECT candidate_id, json_group_array(component) AS names FROM (SELECT candidate_id, component FROM proposals"
+        " WHERE run_id = ? AND attempt = ? AND candidate_id IS NOT NULL ORDER BY id) GROUP BY candidate_id",
+        (run_id, attempt),
+    )
+    return {row["candidate_id"]: json.loads(row["names"]) for row in rows}
 
 
 def reflection_traces(store: Store, run_id: str, attempt: int) -> dict[str, str]:
@@ -311,24 +336,3 @@ def dataset_name(store: Store, dataset_id: int | None) -> str | None:
     """`slug@version`, or None."""
     row = store.row("SELECT slug, version FROM datasets WHERE id = ?", (dataset_id,))
     return f"{row['slug']}@{row['version']}" if row else None
-
-
-def parts_of_jobs(store: Store) -> dict[str, list[Row]]:
-    """The newest of each target, dataset and verifier, for a form; and the models that were used last."""
-    return {
-        "targets": store.rows(
-            "SELECT max(row_id) AS value, substr(id, 1, 200) AS name FROM targets GROUP BY id ORDER BY 2 LIMIT 200"
-        ),
-        "datasets": store.rows(
-            "SELECT max(id) AS value, slug || '@' || max(version) || ', ' || task_count || ' tasks' AS name"
-            " FROM datasets GROUP BY slug ORDER BY slug LIMIT 200"
-        ),
-        "verifiers": store.rows(
-            "SELECT id AS value, substr(name, 1, 200) AS name FROM verifiers ORDER BY id DESC LIMIT 200"
-        ),
-        "models": store.rows(
-            "SELECT DISTINCT json_extract(config_json, '$.reflection_model') AS reflection,"
-            " json_extract(config_json, '$.task_model') AS task FROM (SELECT config_json FROM runs"
-            " ORDER BY created_at DESC LIMIT 20)"
-        ),
-    }

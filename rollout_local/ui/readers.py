@@ -13,7 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -22,8 +22,6 @@ from urllib.parse import quote
 from rollout_local.store.schema import APPLICATION_ID, BUSY_TIMEOUT_S, Store
 
 THREADS = 3
-_HEADER_BYTES = 72
-
 Result = TypeVar("Result")
 
 
@@ -37,13 +35,16 @@ class Source:
 
 
 def is_rollout_file(path: Path) -> bool:
-    """Whether this is a database of ours, by the application id in its first page; opens nothing."""
+    """Whether this is a database of ours, by the application id in its first page.
+
+    SQLite is asked: a file that this process opens and closes by itself loses every lock that SQLite holds on it here.
+    The next process that leaves then takes itself for the last, removes the WAL, and our readers see nothing new.
+    """
     try:
-        with path.open("rb") as file:
-            header = file.read(_HEADER_BYTES)
-    except OSError:
+        with closing(_connect(Source("", path, immutable=True))) as connection:
+            return bool(connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID)
+    except sqlite3.Error:
         return False
-    return header[:15] == b"SQLite format 3" and int.from_bytes(header[68:72], "big") == APPLICATION_ID
 
 
 def must_be_immutable(path: Path, writable: Callable[[Path], bool]) -> bool:
@@ -118,7 +119,7 @@ class Readers:
 
 
 def _connect(source: Source) -> sqlite3.Connection:
-    mode = "immutable=1" if source.immutable else "mode=ro"
+    mode = "mode=ro&immutable=1" if source.immutable else "mode=ro"
     uri = f"file:{quote(str(source.path.absolute()))}?{mode}"
     return sqlite3.connect(
         uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=256

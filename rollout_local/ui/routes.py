@@ -16,7 +16,6 @@ from datasette.utils import tilde_decode
 from datasette.utils.asgi import Response
 
 from rollout_local.errors import RolloutError, StoreError
-from rollout_local.runs.clock import now
 from rollout_local.ui import commands, pages
 from rollout_local.ui.guard import HEADERS, POLICY
 from rollout_local.ui.links import Links
@@ -174,7 +173,7 @@ async def _act(request: Any, datasette: Any) -> Any:
     actor = str(request.actor.get("id"))
 
     def ask(visit: Visit) -> Answer:
-        commands.ask(visit.source.path, visit.names["run"], form.get("action", ""), actor, now)
+        commands.ask(visit.source.path, visit.names["run"], form.get("action", ""), actor)
         back = "promotion" if form.get("action") == "promote" else ""
         return Redirect(visit.links.run(visit.source.name, visit.names["run"], back))
 

@@ -62,14 +62,17 @@ def fits(specs: Sequence[VerifierSpec], tasks: Sequence[Task]) -> list[str]:
     ]
 
 
-def validate(specs: Sequence[VerifierSpec], tasks: Sequence[Task]) -> None:
+def validate(specs: Sequence[VerifierSpec], tasks: Sequence[Task], *, load_functions: bool = True) -> None:
     """Refuse, before anything is spent, what `grade` could not do on these tasks.
 
-    Raises `InputError` for a verifier that fits no task at all, for labels that tasks lack or that are of the wrong
-    kind, for malformed expectations and schemas (naming the tasks), and for functions that cannot be loaded.
+    `load_functions` imports the functions of `python` checks; a process that must not run the user's code leaves it
+    off. Raises `InputError` for a verifier that fits no task at all, for labels that tasks lack or that are of the
+    wrong kind, for malformed expectations and schemas (naming the tasks), and for functions that cannot be loaded.
     """
     for spec in specs:
         for check in spec.checks:
+            if load_functions and check.type == "python":
+                _require_function(spec, check, tasks)
             _require_usable(spec, check, tasks)
         if all(_place(check) and not any(_has(check, task) for task in tasks) for check in spec.checks):
             places = ", ".join(dict.fromkeys(_place(check) for check in spec.checks))
@@ -118,9 +121,11 @@ def _has(check: CheckSpec, task: Task) -> bool:
     return places[_place(check)] is not None
 
 
+def _require_function(spec: VerifierSpec, check: CheckSpec, tasks: Sequence[Task]) -> None:
+    _refuse_failing(lambda _: own_checks.load(check.params["function"]), tasks[:1], f"verifier {spec.id}")
+
+
 def _require_usable(spec: VerifierSpec, check: CheckSpec, tasks: Sequence[Task]) -> None:
-    if check.type == "python":
-        _refuse_failing(lambda _: own_checks.load(check.params["function"]), tasks[:1], f"verifier {spec.id}")
     needs = _NEEDS.get(check.type)
     if needs is not None:
         _refuse_failing(lambda task: needs(check.params, task), tasks, f"verifier {spec.id}: check {quote(check.id)}")

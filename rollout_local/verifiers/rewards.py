@@ -156,6 +156,12 @@ def as_spec(recipe: str, params: Mapping[str, Any] | None = None) -> VerifierSpe
     return VerifierSpec(id=recipe, name=recipe, checks=(check,))
 
 
+def recipe_of(spec: VerifierSpec) -> str | None:
+    """The recipe that `as_spec` made a verifier of, or None."""
+    only = spec.checks[0] if len(spec.checks) == 1 else None
+    return str(only.params["recipe"]) if only is not None and only.type == CHECK_TYPE and only.id == spec.id else None
+
+
 def checked_params(recipe: str, params: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters without those that say the default; `InputError` naming the wrong one."""
     if recipe not in REWARDS:

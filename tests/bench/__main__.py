@@ -1,4 +1,4 @@
-"""`make bench`: ratios against plain dspy.GEPA and, where that bench is there, against plain vcrpy."""
+"""`make bench`: ratios against plain dspy.GEPA and, where that bench is there, against plain vcrpy; then the pages."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from rollout_local.models import keep_libraries_offline
 
 
 def main() -> None:
-    """Measure and print both tables."""
+    """Measure and print every table."""
     keep_libraries_offline()  # before DSPy and litellm are imported
-    from tests.bench import durability, search
+    from tests.bench import durability, search, ui
 
     search.print_rows(search.measure())
     print()
@@ -22,6 +22,8 @@ def main() -> None:
         print()
         sys.stdout.flush()
         recordings.main([])
+    print()
+    ui.print_rows(ui.measure())
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ import pytest
 
 from rollout_local.ui import launch
 from tests.browser.chromium import Chromium, Tab, found
-from tests.unit.ui.conftest import finished
+from tests.unit.ui.conftest import copy, empty, finished, program
 
-__all__ = ["finished"]
+__all__ = ["copy", "empty", "finished", "program"]
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from rollout_local.capabilities import promote_as_asked
+from rollout_local.runs import worker
+from rollout_local.runs.stop import StopFlag
 from rollout_local.simulator import Simulator
 from rollout_local.ui.links import Links
 from tests.browser.chromium import Tab
@@ -72,11 +76,23 @@ def test_cancel_cancels(
     assert "Cancel was asked for by root" in opened.text("#actions")
 
 
+def test_a_promotion_that_is_asked_for_is_answered_on_its_page(
+    finished: Path, tmp_path: Path, serve: Serve, tab: Open
+) -> None:
+    copy = Path(shutil.copy(finished, tmp_path / "rollout.db"))
+    site, opened = serve(copy), tab()
+    opened.open(site.link)
+    opened.open(site.root + Links("/").run("rollout", run_of(copy), "promotion"))
+    opened.run("document.querySelector('#actions button[value=promote]').click()")
+    opened.until(lambda: "Promote was asked for by root" in opened.text("#actions"))
+    assert f"rollout optimize promote {run_of(copy)} --to FILE" in opened.text("#actions")
+    worker.work(copy, tmp_path, StopFlag(), once=True, heeds={"promote": promote_as_asked})
+    opened.until(lambda: "refused: support is a target in code; say with --to FILE" in opened.text("#actions"))
+
+
 def test_rows_that_came_too_fast_are_counted_on_the_page(
     finished: Path, tmp_path: Path, serve: Serve, tab: Open
 ) -> None:
-    import shutil
-
     copy = Path(shutil.copy(finished, tmp_path / "fast.db"))
     change(copy, "UPDATE runs SET status = 'running', heartbeat_at = '2030-01-01T00:00:00.000Z'")
     site, opened = serve(copy), tab()

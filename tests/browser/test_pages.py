@@ -35,6 +35,17 @@ def test_nobody_is_shut_out_of_any_page(finished: Path, serve: Serve, tab: Open,
     opened.wrong = [said for said in opened.wrong if "404" not in said]
 
 
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_nobody_is_shut_out_of_the_pages_of_a_program(program: Path, serve: Serve, tab: Open, dark: bool) -> None:
+    site, opened, links, run = serve(program), tab(dark=dark, width=360), Links("/"), run_of(program)
+    pages = [links.run("rollout", run, page) for page in ("lineage", "reflections", "promotion", "candidates")]
+    for path in [*pages, *(links.candidate("rollout", run, number) for number in (0, 3, 4))]:
+        opened.open(site.root + path)
+        opened.run("for (const part of document.querySelectorAll('details')) part.open = true")
+        assert violations(opened) == [], path
+        assert opened.run("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0, path
+
+
 def test_both_themes_are_themes(finished: Path, serve: Serve, tab: Open) -> None:
     site = serve(finished)
     seen = []

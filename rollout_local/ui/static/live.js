@@ -3,7 +3,7 @@
 "use strict";
 
 const EVERY = { running: 1000, queued: 1000, created: 2000, paused: 2000, rest: 10000, failed: 5000 };
-const REDRAWN = ["head", "phases", "verdict", "actions", "figures", "charts", "candidates"];
+const REDRAWN = ["head", "phases", "verdict", "actions", "empty", "figures", "charts", "candidates"];
 const REDRAW_MS = 3000;
 const ROWS = 200;
 
@@ -81,8 +81,11 @@ async function redraw() {
     if (now && then) {
       if (now.contains(document.activeElement) || now.querySelector("details[open]")) continue;
       now.replaceWith(document.adoptNode(then));
+    } else if (now) {
+      now.remove();
     } else if (then) {
-      document.getElementById("phases").after(document.adoptNode(then));
+      const next = REDRAWN.slice(REDRAWN.indexOf(id) + 1).map((later) => document.getElementById(later)).find(Boolean);
+      next.before(document.adoptNode(then));
     }
   }
 }

@@ -34,23 +34,25 @@ def show(visit: Visit) -> Page:
     if row is None:
         msg = f"Run {run.id} has no candidate {number}; it has {len(run.candidates)}."
         raise Missing(msg)
-    parents = _parents(run)
+    parents = parents_of(run)
     other = _other(run, parents.get(number, []))
     before = means(run, other)
     after = means(run, row)
     best, blamed = run.best, _blamed(run, number, row, parents)
+    grew_from = parents.get(number, [])
     return Page("candidate.html", {
-        "title": f"Candidate {number}", "run": run, "tab": "run", "row": row, "parents": parents.get(number, []),
+        "title": f"Candidate {number}", "run": run, "tab": "run", "row": row, "parents": grew_from,
         "means": after, "other": other, "other_means": before, "lift": lift(before["val"], after["val"]),
         "is_best": best is not None and best["id"] == row["id"], "best": best,
         "components": blamed, "sources": _sources(run, number, blamed, parents),
-        "against": visit.first("against", "parent"), "differences": _differences(run, other, row),
+        "against": visit.first("against", "parent"), "comparisons": _comparisons(run, other, row, grew_from),
         "tasks": _tasks(run, other, row), "trials": queries.trials_of(run.store, row["id"]),
         "around": [n for n in (number - 1, number + 1) if any(c["number"] == n for c in run.candidates)],
     })  # fmt: skip
 
 
-def _parents(run: RunVisit) -> dict[int, list[int]]:
+def parents_of(run: RunVisit) -> dict[int, list[int]]:
+    """The numbers of each candidate's parents, the smaller first; two where it was merged."""
     found: dict[int, list[int]] = {}
     for edge in reads.parents(run.store, run.id, run.attempt):
         found.setdefault(edge["child"], []).append(edge["parent"])
@@ -83,8 +85,17 @@ def _blamed(run: RunVisit, number: int, row: Row, parents: dict[int, list[int]])
         lines = None
         if histories is not None:
             lines = [{"text": steps[-1].text, "from": steps[-1].candidate, "steps": steps} for steps in histories]
-        found.append({"name": component, "text": text, "lines": lines})
+        found.append(
+            {"name": component, "text": text, "lines": lines, "as_in": _as_in(component, text, number, parents, family)}
+        )
     return found
+
+
+def _as_in(
+    component: str, text: str, number: int, parents: dict[int, list[int]], family: dict[int, dict[str, str]]
+) -> int | None:
+    """The parent that a component was taken from as it is, or None where it is this candidate's own."""
+    return next((n for n in parents.get(number, ()) if family.get(n, {}).get(component) == text), None)
 
 
 def _sources(
@@ -100,6 +111,7 @@ def _sources(
             **_source(run, by_number, origin, parents.get(origin, [])),
             **_caused([row for row in proposals if row["candidate_number"] == origin]),
             "lines": origins_of_lines.count(origin),
+            "in": [c["name"] for c in blamed if any(line["from"] == origin for line in c["lines"] or ())],
         }
         for origin in named
     ]
@@ -128,11 +140,18 @@ def feedback_of(proposals: list[Row]) -> list[dict[str, str]]:
     return list(found.values())
 
 
-def _differences(run: RunVisit, other: Row | None, row: Row) -> Any:
-    if other is None or other["id"] == row["id"]:
-        return None
-    rows = queries.texts(run.store, run.id, run.attempt, [other["number"]])
-    return differences(texts_of(rows[other["number"]]), texts_of(row))
+def _comparisons(run: RunVisit, other: Row | None, row: Row, grew_from: list[int]) -> list[dict[str, Any]]:
+    """What changed, and which components did not, against the candidate that is asked for; a merge against both."""
+    numbers = [other["number"]] if other is not None and other["id"] != row["id"] else []
+    if len(grew_from) > 1 and run.visit.first("against", "parent") == "parent":
+        numbers = grew_from
+    rows, after = queries.texts(run.store, run.id, run.attempt, numbers), texts_of(row)
+    found = []
+    for number in numbers:
+        before = texts_of(rows[number])
+        same = [name for name in after if before.get(name) == after[name]]
+        found.append({"number": number, "differences": differences(before, after), "same": same})
+    return found
 
 
 def _tasks(run: RunVisit, other: Row | None, row: Row) -> dict[str, Any]:

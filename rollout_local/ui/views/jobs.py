@@ -33,7 +33,7 @@ def show(visit: Visit) -> Page:
         "statuses": [status.value for status in RunStatus], "targets": _targets(visit),
         "page": page, "more": len(found) > first + PER_PAGE, "filtered": bool(status or target),
         "several": len(visit.sources) > 1, "lively": any(row["status"] in {"running", "queued"} for _, row in shown),
-        **_form(visit),
+        **(new.form_of(visit) if not (found or status or target) else {}),
     })  # fmt: skip
 
 
@@ -51,10 +51,3 @@ def _job(visit: Visit, source: Source, row: Row) -> dict[str, Any]:
         "heartbeat": heartbeat(row, holder, visit.now),
         "spark": spark(queries.series(store, row["id"], row["attempt"], "best_val")),
     }  # fmt: skip
-
-
-def _form(visit: Visit) -> dict[str, Any]:
-    """What the form for a new job needs, for those who may use it."""
-    if not visit.may_act or new.creator() is None:
-        return {"offers_new": False}
-    return {"offers_new": True, "choices": new.choices(visit)}

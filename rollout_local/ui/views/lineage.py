@@ -24,10 +24,14 @@ def lineage(visit: Visit) -> Page:
     for edge in reads.parents(run.store, run.id, run.attempt):
         parents.setdefault(edge["child"], []).append(edge["parent"])
     nodes = _nodes(run, wins, parents)
+    changed = queries.proposed_components(run.store, run.id, run.attempt)
+    several = len({name for names in changed.values() for name in names}) > 1
     return Page("lineage.html", {
         "title": "Lineage", "run": run, "tab": "lineage", "tree": tree(nodes) if nodes else None, "most": MOST,
+        "several": several,
         "rows": [
-            {**row, "node": node, "mean": mean_of(run, row, "val"), "wins": wins.get(row["number"], 0)}
+            {**row, "node": node, "changed": changed.get(row["id"], []), "mean": mean_of(run, row, "val"),
+             "wins": wins.get(row["number"], 0)}
             for row, node in zip(run.candidates, nodes, strict=True)
         ],
     })  # fmt: skip

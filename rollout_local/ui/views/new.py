@@ -1,86 +1,92 @@
 """A form for a new job, from the targets, datasets and verifiers that the file already holds.
 
-`rollout_local.runs.setup.insert_from_rows(store, fields)` writes the run, as the command line would; a worker takes
-it up. Where that function is absent the form is not offered.
+`runs.from_rows` writes the run as the command line would, without importing anybody's code; a worker takes it up.
+What is wrong is said above the form, which keeps what was entered; nothing is written then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from rollout_local.domain.run import RunStatus
-from rollout_local.errors import InputError
-from rollout_local.store import lifecycle
-from rollout_local.store.schema import Store, open_store
-from rollout_local.ui import queries
+from rollout_local.errors import InputError, RolloutError
+from rollout_local.runs import from_rows, worker
+from rollout_local.store.schema import open_store
+from rollout_local.ui.actions import db_flag
+from rollout_local.ui.choices import choices
 from rollout_local.ui.visit import Answer, Page, Redirect, Visit
-
-Creator = Callable[[Store, Mapping[str, Any]], Mapping[str, Any]]
-
-
-def creator() -> Creator | None:
-    """What creates a run from rows, or None."""
-    from rollout_local.runs import setup
-
-    return getattr(setup, "insert_from_rows", None)
 
 
 def show(visit: Visit) -> Page:
     """The form."""
-    return Page("new.html", {"title": "New job", "choices": choices(visit), "offered": creator() is not None})
+    return Page("new.html", {"title": "New job", "tab": "new", **form_of(visit)})
 
 
-def choices(visit: Visit) -> list[dict[str, Any]]:
-    """What each open file has to build a job from."""
-    return [
-        {"db": source.name, **queries.parts_of_jobs(visit.open(source))}
-        for source in visit.sources.values()
-        if not source.immutable
+def form_of(visit: Visit) -> dict[str, Any]:
+    """What the form is drawn from: the parts in each open file; nothing for those who may not use it."""
+    open_here = [source for source in visit.sources.values() if not source.immutable] if visit.may_act else []
+    parts = [
+        {"db": source.name, "file": source.path.name, "flag": db_flag(source), **choices(visit.open(source))}
+        for source in open_here
     ]
+    return {"parts_of": parts, "given": _EMPTY, "problem": ""}
 
 
 def submit(visit: Visit) -> Answer:
     """Create the job and queue it."""
-    made = creator()
-    if made is None:
-        msg = "This version cannot create a job here; type `rollout optimize submit`."
-        raise InputError(msg)
+    try:
+        return Redirect(visit.links.run(visit.form["db"], _create(visit)))
+    except RolloutError as error:
+        refused = {**form_of(visit), "given": {**_EMPTY, **visit.form}, "problem": str(error)}
+        return Page("new.html", {"title": "New job", "tab": "new", **refused}, 400)
+
+
+def _create(visit: Visit) -> str:
     source = visit.sources.get(visit.form.get("db", ""))
-    if source is None:
-        msg = "Choose a database that is open here."
+    if source is None or source.immutable:
+        msg = "Choose a database that is open here and can be written."
         raise InputError(msg)
+    wanted = fields(visit.form)
     with open_store(source.path, create=False) as store:
-        run = create(store, made, visit.form)
-    return Redirect(visit.links.run(source.name, run))
-
-
-def create(store: Store, made: Creator, form: Mapping[str, str]) -> str:
-    """Hand the form's fields to `made` and queue what it created. Returns the run's id."""
-    run = str(made(store, fields(form))["id"])
-    lifecycle.move(store, run, [RunStatus.CREATED], RunStatus.QUEUED)
+        run = str(from_rows.insert_from_rows(store, wanted)["id"])
+        worker.submit(store, run)
     return run
 
 
 def fields(form: Mapping[str, str]) -> dict[str, Any]:
-    """The form as named fields; raises `InputError` naming what is missing or wrong."""
-    found: dict[str, Any] = {name: form[name].strip() for name in _TEXTS if form.get(name, "").strip()}
-    for name, label in _NUMBERS.items():
-        value = form.get(name, "").strip()
-        if value and not (value.isascii() and value.isdecimal() and len(value) < 10):
-            msg = f"{label} takes a whole number, not {value[:40]!r}."
+    """The form as the fields of `insert_from_rows`; raises `InputError` naming what is missing or wrong."""
+    given = {name: value.strip() for name, value in form.items() if value.strip()}
+    found: dict[str, Any] = {name: given[name] for name in _TEXTS if name in given}
+    for name, (label, least) in _NUMBERS.items():
+        if name in given:
+            found[name] = _number(given[name], label, least)
+    for name, (by_row, by_name) in _CHOSEN.items():
+        value = given.get(f"chosen_{name}")
+        if value is None:
+            msg = f"Choose a {name}."
             raise InputError(msg)
-        if value:
-            found[name] = int(value)
-    for name in ("target_row_id", "dataset_id", "verifier_id", "reflection_model"):
-        if name not in found:
-            msg = f"The form lacks the {name.removesuffix('_row_id').removesuffix('_id').replace('_', ' ')}."
-            raise InputError(msg)
+        found |= {by_row: _number(value, f"The {name}")} if value.isdecimal() or not by_name else {by_name: value}
+    if "reflection_model" not in found:
+        msg = "Name a reflection model: it writes the new prompts."
+        raise InputError(msg)
     return found
 
 
-_TEXTS = ("name", "reflection_model", "reflection_api_base", "task_model", "task_api_base")
-_NUMBERS = {
-    "target_row_id": "The target", "dataset_id": "The dataset", "verifier_id": "The verifier",
-    "max_metric_calls": "The budget", "seed": "The seed",
+def _number(value: str, label: str, least: int = 1) -> int:
+    if not (value.isascii() and value.isdecimal() and len(value) < 10):
+        msg = f"{label} takes a whole number, not {value[:40]!r}."
+        raise InputError(msg)
+    if int(value) < least:
+        msg = f"{label} must be {least} or more, not {value}."
+        raise InputError(msg)
+    return int(value)
+
+
+_TEXTS = ("name", "reflection_model", "reflection_api_base", "task_model", "task_api_base", "splits")
+_NUMBERS = {"max_metric_calls": ("The number of search calls", 1), "seed": ("The seed", 0)}
+"""What each is called, and the least that it may be."""
+_CHOSEN = {
+    "target": ("target_row_id", "agent"), "dataset": ("dataset_id", ""), "verifier": ("verifier_id", "reward"),
 }  # fmt: skip
+"""A choice by the number of its row, or by its name. Its field is `chosen_…`: a form has a `target` of its own."""
+_EMPTY = dict.fromkeys(("db", *_TEXTS, *_NUMBERS, *(f"chosen_{name}" for name in _CHOSEN)), "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from rollout_local.reports.wording import percent
@@ -19,7 +20,7 @@ def show(visit: Visit) -> Page:
     run = run_visit(visit)
     report = newest_report(run)
     shared = {"title": "Promotion", "run": run, "tab": "promotion", "report": report,
-              "actions": actions.offered(run), "commands": queries.commands(run.store, run.id)}  # fmt: skip
+              "promotions": queries.promotions(run.store, run.id), **actions.asked(run)}  # fmt: skip
     if report is None:
         return Page("promotion.html", shared)
     return Page("promotion.html", {**shared, **_shown(run, report)})
@@ -39,8 +40,17 @@ def _shown(run: RunVisit, report: dict[str, Any]) -> dict[str, Any]:
         "differences": differences(report["baseline"]["components"], report["best"]["components"]),
         "improved": moved[:MOST_CASES], "regressed": fell[:MOST_CASES],
         "left_out": max(0, len(moved) - MOST_CASES) + max(0, len(fell) - MOST_CASES),
-        "command": f"rollout optimize promote {run.id}", "best_text": report["best"]["text"],
+        "best_text": _copied(report["best"]),
     }  # fmt: skip
+
+
+def _copied(best: dict[str, Any]) -> str:
+    """The text to take along; several are one JSON text, as `promote --to` writes them."""
+    return (
+        str(best["text"])
+        if len(best["components"]) == 1
+        else json.dumps(best["components"], ensure_ascii=False, indent=2)
+    )
 
 
 def _case(run: RunVisit, case: dict[str, Any]) -> dict[str, Any]:

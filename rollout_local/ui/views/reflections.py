@@ -7,7 +7,7 @@ from typing import Any
 from rollout_local.reports.evidence import texts_of
 from rollout_local.ui import queries
 from rollout_local.ui.texts import differences
-from rollout_local.ui.views.candidate import feedback_of
+from rollout_local.ui.views.candidate import feedback_of, parents_of
 from rollout_local.ui.visit import Page, Visit, run_visit
 
 PER_PAGE = 20
@@ -21,13 +21,16 @@ def reflections(visit: Visit) -> Page:
     chosen, page = visit.choice("show", queries.KINDS, "all"), max(1, visit.number("page") or 1)
     found = queries.proposals(run.store, run.id, run.attempt, chosen, PER_PAGE + 1, (page - 1) * PER_PAGE)
     shown, traces = found[:PER_PAGE], queries.reflection_traces(run.store, run.id, run.attempt)
+    parents = parents_of(run)
     numbers = {n for row in shown for n in (row["parent_number"], row["candidate_number"]) if n is not None}
     rows = queries.texts(run.store, run.id, run.attempt, sorted(numbers))
     texts = {number: texts_of(row) for number, row in rows.items()}
+    ids = [row["candidate_id"] for row in shown if row["candidate_id"] is not None]
+    parts = queries.proposals_of(run.store, ids)
     return Page("reflections.html", {
         "title": "Reflections", "run": run, "tab": "reflections", "show": chosen, "page": page,
         "counts": queries.proposal_counts(run.store, run.id, run.attempt), "more": len(found) > PER_PAGE,
-        "proposals": [_proposal(row, texts, traces) for row in shown],
+        "proposals": [_proposal(row, parts, texts, traces, parents) for row in shown],
     })  # fmt: skip
 
 
@@ -37,12 +40,20 @@ def _kind(row: queries.Row) -> str:
     return {None: "open", 0: "rejected"}.get(row["accepted"], "accepted")
 
 
-def _proposal(row: queries.Row, texts: dict[int, dict[str, str]], traces: dict[str, str]) -> dict[str, Any]:
-    parent, child = texts.get(row["parent_number"]), texts.get(row["candidate_number"])
+def _proposal(
+    first: queries.Row, parts: list[queries.Row], texts: dict[int, dict[str, str]], traces: dict[str, str],
+    parents: dict[int, list[int]],
+) -> dict[str, Any]:  # fmt: skip
+    """A candidate with all that was proposed for it; or a reflection that gave no text."""
+    parent, child = texts.get(first["parent_number"]), texts.get(first["candidate_number"]) or {}
+    rows = [row for row in parts if row["candidate_id"] == first["candidate_id"]] or [first]
+    names = [row["component"] for row in rows]
+    grew_from = parents.get(first["candidate_number"]) or [n for n in (first["parent_number"],) if n is not None]
     return {
-        **row, "kind": _kind(row), "feedback": feedback_of([row]),
-        "differences": differences(parent, child) if parent is not None and child is not None else None,
-        "trace": traces.get((child or {}).get(row["component"], "")),
+        **first, "kind": _kind(first), "feedback": feedback_of(rows), "parents": grew_from, "components": names,
+        "several": len(child or parent or {}) > 1,
+        "differences": differences(parent, child) if parent is not None and child else None,
+        "traces": [(name, traces[child[name]]) for name in names if child.get(name) in traces],
     }  # fmt: skip
 
 

@@ -30,7 +30,7 @@ def show(visit: Visit) -> Page:
         "title": run.row["name"] or run.row["target_id"], "run": run, "tab": "run", "heartbeat": beat,
         "steps": steps(run), "before": before, "after": after,
         "lift": lift(before["val"], after["val"]), "left": _left(run, beat), "report": newest_report(run),
-        "actions": actions.offered(run), "commands": queries.commands(run.store, run.id),
+        **actions.asked(run),
         "chart": _chart(run), "both": _train_and_val(run), "slopes": _slopes(before, after),
         "leaders": leaders(run)[:TOP], "total": len(run.candidates), "feed": feed, "show": chosen,
         "show_names": _SHOW, "newest": feed[0]["id"] if feed else 0, "set_up": _set_up(run),

@@ -42,6 +42,15 @@ def test_a_run_that_waits_is_cancelled_at_once(stand, waiting: str) -> None:
     assert row["finished_at"] is not None
 
 
+def test_what_was_carried_out_at_once_is_on_record_too(stand) -> None:
+    store = stand("queued")
+    for _ in range(2):
+        requests.ask(store, "opt_test", "cancel", "ada")
+    (asked,) = store.rows("SELECT action, actor, handled_at IS NOT NULL AS handled, note FROM run_commands")
+    note = "cancelled: nobody was working on it"
+    assert asked == {"action": "cancel", "actor": "ada", "handled": 1, "note": note}
+
+
 @pytest.mark.parametrize("waiting", ["created", "queued", "paused"])
 def test_a_run_that_waits_cannot_be_paused(stand, waiting: str) -> None:
     store = stand(waiting)
@@ -84,7 +93,7 @@ def test_a_run_that_somebody_begins_in_the_same_moment_is_asked_after_all(stand)
     acquire(store, "opt_test")
     with store.write() as db:
         db.execute("UPDATE runs SET status = 'running'")
-    said = requests._at_once(store, stale, RunStatus.PAUSED, "cancel")
+    said = requests._at_once(store, stale, RunStatus.PAUSED, "cancel", "ada")
     assert "asked the runner" in said["message"]
     assert status(store) == "running"
 

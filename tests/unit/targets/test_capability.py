@@ -9,7 +9,7 @@ from rollout_local.domain.target import Candidate, Target, TargetKind
 from rollout_local.errors import InputError, NotFound
 from rollout_local.models import Completion
 from rollout_local.targets.agent_files import Agent, Capability
-from rollout_local.targets.capability import CapabilityTarget, goal_of
+from rollout_local.targets.capability import CapabilityTarget, goal_of, require_goals
 from rollout_local.targets.tools import allowed, check_syntax, load_tools
 
 ORDERS = '''
@@ -315,9 +315,8 @@ def test_the_goal_is_the_goal_or_the_only_input_or_the_instruction(task, goal):
     ("task", "there"), [({"input": {"a": 1, "b": 2}}, "several inputs (a, b)"), ({"input": {"goal": " "}}, "no input")]
 )
 def test_tasks_without_a_goal_are_refused_before_anything_is_spent(task, there):
-    made, _ = target()
     with pytest.raises(InputError) as caught:
-        made.check([TASK, Task(name="t", **task)])
+        require_goals([TASK, Task(name="t", **task)])
     assert f'task "t" has {there} and no goal' in str(caught.value)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from rollout_local.domain.identity import content_hash
 from rollout_local.simulator import Settings, Simulator, load_script
 from rollout_local.store.schema import open_store
 from rollout_local.ui import launch
@@ -199,3 +200,61 @@ class Markup(HTMLParser):
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.elements if name == tag]
+
+
+PARTS = {
+    "classify": "Name the topic of the message.\nOne word.",
+    "answer.draft": "Answer the customer.\nBe brief.",
+    "answer.check": "Look whether the answer is polite.",
+}
+"""A program's texts, as it began."""
+ANSWERED = "Answer the customer.\nMention the 30 days.\nBe brief."
+CLASSIFIED = "Name the topic of the message.\nOne word: refund, parcel or account."
+FAMILY: dict[int, tuple[tuple[int, ...], dict[str, str], tuple[str, ...]]] = {
+    0: ((), {}, ()),
+    1: ((0,), {"classify": CLASSIFIED}, ("classify",)),
+    2: ((0,), {"answer.draft": ANSWERED}, ("answer.draft",)),
+    3: ((1, 2), {"classify": CLASSIFIED, "answer.draft": ANSWERED}, ("answer.draft",)),
+    4: ((3,), {"classify": CLASSIFIED, "answer.draft": f"{ANSWERED}\nSign with your name.",
+               "answer.check": "Look whether the answer is polite and signed."}, ("answer.draft", "answer.check")),
+}  # fmt: skip
+"""Candidates of a program by number: parents, the texts that are not as it began, and the parts that were proposed."""
+
+
+@pytest.fixture
+def program(copy: Path) -> Path:
+    """The finished run as one of a program of three parts; candidate 3 is a merge, 4 is best and changed two parts."""
+    run, at = run_of(copy), "2026-11-21T00:00:00.000Z"
+    change(copy, "DELETE FROM proposals", "DELETE FROM candidate_parents", "DELETE FROM reports")
+    ids = {row["number"]: row["id"] for row in rows(copy, "SELECT id, number FROM candidates")}
+    for number, (parents, changed, proposed) in FAMILY.items():
+        texts = {**PARTS, **changed}
+        whole = {"text": "\n\n".join(texts.values()), "components_json": json.dumps(texts), "status": "accepted",
+                 "content_hash": content_hash(texts)}  # fmt: skip
+        if number in ids:
+            sets = ", ".join(f"{column} = ?" for column in whole if number or column != "status")
+            values = [value for column, value in whole.items() if number or column != "status"]
+            change(copy, (f"UPDATE candidates SET {sets} WHERE id = ?", (*values, ids[number])))
+        else:
+            ids[number] = max(ids.values()) + 1
+            row = {"id": ids[number], "run_id": run, "attempt": 1, "number": number, **whole, "val_sum": 5.0,
+                   "val_mean": 0.9, "val_n": 5, "created_at": at}  # fmt: skip
+            change(copy, inserted("candidates", row))
+        for parent in parents:
+            change(copy, ("INSERT INTO candidate_parents VALUES (?, ?)", (ids[number], ids[parent])))
+        for component in proposed:
+            feedback = (
+                [] if len(parents) > 1 else [{"task": "task-00", "feedback": f"The {component} lacks something."}]
+            )
+            row = {"run_id": run, "attempt": 1, "iteration": number, "parent_candidate_id": ids[parents[0]],
+                   "component": component, "candidate_id": ids[number], "accepted": 1, "reason": "it did better",
+                   "feedback_json": json.dumps(feedback), "minibatch_before": 0.3, "minibatch_after": 0.6,
+                   "created_at": at}  # fmt: skip
+            change(copy, inserted("proposals", row))
+    change(copy, ("UPDATE runs SET baseline_candidate_id = ?, best_candidate_id = ?", (ids[0], ids[4])))
+    return copy
+
+
+def inserted(table: str, row: dict[str, Any]) -> tuple[str, tuple[Any, ...]]:
+    """What `change` takes to write a row."""
+    return f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", tuple(row.values())

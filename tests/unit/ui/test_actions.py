@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rollout_local.domain.run import MOVES, RunStatus
-from rollout_local.errors import InputError, Refused
-from rollout_local.store.schema import Store, open_store
-from rollout_local.ui import pages
-from rollout_local.ui.commands import AT_ONCE, OFFERED, ask
+from rollout_local.domain.run import RunStatus
+from rollout_local.errors import Refused
+from rollout_local.store.lease import acquire
+from rollout_local.store.schema import open_store
+from rollout_local.ui.commands import OFFERED, ask
 from rollout_local.ui.links import Links
-from rollout_local.ui.views import new
-from rollout_local.ui.visit import Visit
-from tests.unit.ui.conftest import Markup, Site, change, rows, run_of
+from tests.unit.ui.conftest import Markup, Site, change, inserted, rows, run_of
 
 Open = Callable[..., Site]
-NOW = "2026-11-21T00:00:00.000Z"
+AT_ONCE = {"start": RunStatus.QUEUED, "cancel": RunStatus.CANCELLED}
+"""What needs no runner where nobody works on a run."""
 
 
 def asked(opened: Site, path: Path, action: str) -> Any:
@@ -28,25 +27,32 @@ def asked(opened: Site, path: Path, action: str) -> Any:
     return opened.ask("POST", Links("/").run(path.stem, run_of(path), "actions"), data=form)
 
 
-def test_every_move_that_is_made_at_once_is_legal() -> None:
-    for expected, to in AT_ONCE.values():
-        assert all(to in MOVES[status] for status in expected)
+def held(path: Path) -> None:
+    """Let this process be the runner of the run, which is running."""
+    change(path, "UPDATE runs SET status = 'running'")
+    with open_store(path) as store:
+        acquire(store, run_of(path))
+        store.fence = None
+
+
+def test_something_is_offered_in_every_status() -> None:
     assert set(OFFERED) == set(RunStatus)
 
 
 @pytest.mark.parametrize(("status", "action"), [(s, a) for s, offered in OFFERED.items() for a in offered])
 def test_what_is_offered_is_recorded_with_who_asked(copy: Path, site: Open, status: RunStatus, action: str) -> None:
     change(copy, ("UPDATE runs SET status = ?", (status,)))
+    if status is RunStatus.RUNNING:
+        held(copy)
     opened = site(copy)
     opened.sign_in()
     answer = asked(opened, copy, action)
     assert answer.status_code == 303
     command = rows(copy, "SELECT * FROM run_commands")[0]
     assert (command["action"], command["actor"]) == (action, "root")
-    expected, to = AT_ONCE.get(action, ((), status))
     now = rows(copy, "SELECT status FROM runs")[0]["status"]
-    if status in expected:
-        assert now == to
+    if action in AT_ONCE and status is not RunStatus.RUNNING:
+        assert now == AT_ONCE[action]
         assert command["handled_at"] is not None
     else:
         assert now == status
@@ -55,7 +61,7 @@ def test_what_is_offered_is_recorded_with_who_asked(copy: Path, site: Open, stat
 
 
 def test_a_request_that_nobody_heard_says_what_to_type(copy: Path, site: Open) -> None:
-    change(copy, "UPDATE runs SET status = 'running'")
+    held(copy)
     opened = site(copy)
     opened.sign_in()
     asked(opened, copy, "cancel")
@@ -76,91 +82,65 @@ def test_what_is_not_offered_is_refused(copy: Path, site: Open) -> None:
 def test_the_status_counts_at_the_moment_of_asking(copy: Path) -> None:
     change(copy, "UPDATE runs SET status = 'cancelled'")
     with pytest.raises(Refused, match="cancelled"):
-        ask(copy, run_of(copy), "cancel", "root", lambda: NOW)
+        ask(copy, run_of(copy), "cancel", "root")
+
+
+@pytest.mark.parametrize(("action", "to"), [("cancel", "cancelled"), ("pause", "paused")])
+def test_a_run_whose_runner_is_gone_hears_at_once(copy: Path, action: str, to: str) -> None:
+    change(copy, "UPDATE runs SET status = 'running'")
+    ask(copy, run_of(copy), action, "root")
+    assert rows(copy, "SELECT status FROM runs")[0]["status"] == to
+    assert rows(copy, "SELECT note FROM run_commands")[0]["note"] == f"{to}: nobody was working on it"
+
+
+@pytest.mark.parametrize("status", ["created", "paused"])
+def test_a_started_run_waits_as_a_submitted_one_does(copy: Path, status: str) -> None:
+    """Should its worker die, another one takes it up: it is marked as of the queue."""
+    change(copy, ("UPDATE runs SET status = ?, queued = 0, wants_fresh = 0", (status,)))
+    ask(copy, run_of(copy), "start", "root")
+    run = rows(copy, "SELECT status, queued, wants_fresh FROM runs")[0]
+    assert tuple(run) == ("queued", 1, 0)
+    assert rows(copy, "SELECT note FROM run_commands")[0]["note"] == "queued"
+
+
+def test_a_queued_run_that_was_never_started_waits_for_a_worker(copy: Path, site: Open) -> None:
+    change(copy, "UPDATE runs SET status = 'queued', attempt = 0, phase = NULL")
+    said = Markup(site(copy).text(Links("/").run(copy.stem, run_of(copy)))).text
+    assert "Waiting for a worker" in said
+    assert "rollout worker" in said
+    assert f"rollout optimize run {run_of(copy)}" not in said
+
+
+def test_what_to_type_names_the_file_that_a_target_in_code_is_written_to(copy: Path, site: Open) -> None:
+    said = Markup(site(copy).text(Links("/").run(copy.stem, run_of(copy), "promotion"))).text
+    assert f"rollout optimize promote {run_of(copy)} --to FILE" in said
+    change(copy, "UPDATE runs SET config_json = json_set(config_json, '$.capability', 'desk@1.0.0')")
+    said = Markup(site(copy).text(Links("/").run(copy.stem, run_of(copy), "promotion"))).text
+    assert "--to FILE" not in said
+
+
+def test_a_promotion_that_was_asked_for_is_looked_after_until_somebody_heard(copy: Path, site: Open) -> None:
+    opened, page = site(copy), Links("/").run(copy.stem, run_of(copy), "promotion")
+    assert "data-refresh" not in opened.text(page)
+    ask(copy, run_of(copy), "promote", "root")
+    assert "data-refresh" in opened.text(page)
+    assert "data-refresh" not in opened.text(Links("/").run(copy.stem, run_of(copy))), "that page refreshes itself"
+    change(copy, "UPDATE run_commands SET handled_at = '2026-01-01T00:00:00.000Z', note = 'published as desk@1.0.1'")
+    said = opened.text(page)
+    assert "published as desk@1.0.1." in Markup(said).text
+    assert "data-refresh" not in said
+
+
+def test_promotions_stand_on_their_page(copy: Path, site: Open) -> None:
+    texts = dict.fromkeys(("text", "text_hash", "former_text", "former_hash"), "")
+    row = {"run_id": run_of(copy), "attempt": 1, "target_id": "support", "to_path": "/p.txt", **texts, "forced": 1,
+           "reason": "why", "actor": "ada", "at": "2026-01-01T00:00:00.000Z"}  # fmt: skip
+    change(copy, inserted("promotions", row))
+    said = Markup(site(copy).text(Links("/").run(copy.stem, run_of(copy), "promotion"))).text
+    assert "Promoted to /p.txt by ada" in said
+    assert "forced: why" in said
 
 
 def test_a_file_that_is_not_rollout_db_is_named_in_what_to_type(copy: Path, site: Open) -> None:
     other = copy.rename(copy.with_name("my runs.db"))
     assert "--db" in site(other).text(Links("/").run("my runs", run_of(other)))
-
-
-# -- a new job
-
-FORM = {"target_row_id": "1", "dataset_id": "1", "verifier_id": "1", "reflection_model": " openai/x ", "name": ""}
-
-
-def test_the_form_becomes_named_fields() -> None:
-    assert new.fields({**FORM, "max_metric_calls": "50", "db": "x"}) == {
-        "target_row_id": 1, "dataset_id": 1, "verifier_id": 1, "reflection_model": "openai/x", "max_metric_calls": 50,
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "words"),
-    [("reflection_model", "", "reflection model"), ("seed", "-1", "whole number"), ("target_row_id", "", "target"),
-     ("max_metric_calls", "1e9", "budget"), ("dataset_id", "٣", "whole number")],
-)  # fmt: skip
-def test_what_is_wrong_in_the_form_is_named(field: str, value: str, words: str) -> None:
-    with pytest.raises(InputError, match=words):
-        new.fields({**FORM, field: value})
-
-
-def test_a_created_job_is_queued(copy: Path) -> None:
-    change(copy, "UPDATE runs SET status = 'created'")
-    seen: list[Mapping[str, Any]] = []
-
-    def made(_store: Store, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-        seen.append(fields)
-        return {"id": run_of(copy)}
-
-    with open_store(copy) as store:
-        assert new.create(store, made, FORM) == run_of(copy)
-    assert seen[0]["target_row_id"] == 1
-    assert rows(copy, "SELECT status FROM runs")[0]["status"] == "queued"
-
-
-def test_the_form_offers_what_the_file_holds(copy: Path, site: Open) -> None:
-    from rollout_local.ui.queries import parts_of_jobs
-
-    with open_store(copy) as store:
-        found = parts_of_jobs(store)
-    assert found["targets"][0]["name"] == "support"
-    assert found["datasets"][0]["name"] == "support@1, 18 tasks"
-    assert found["verifiers"]
-    assert found["models"] == [{"reflection": "openai/sim-reflection", "task": "openai/sim-student"}]
-
-
-def test_submitting_needs_a_database_that_is_open_here(copy: Path, site: Open) -> None:
-    opened = site(copy)
-    opened.sign_in()
-    token = opened.token(Links("/").run(copy.stem, run_of(copy)))
-    answer = opened.ask("POST", "/-/rollout/new", data={**FORM, **token, "db": "elsewhere"})
-    assert answer.status_code == 400
-
-
-def test_a_job_cannot_be_created_where_the_package_cannot(copy: Path, site: Open) -> None:
-    """The form asks for `runs.setup.insert_from_rows`; without it the page says what to type."""
-    opened = site(copy)
-    opened.sign_in()
-    if new.creator() is not None:
-        pytest.skip("this package creates runs from rows")
-    assert "rollout optimize submit" in opened.text("/-/rollout/new")
-    token = opened.token(Links("/").run(copy.stem, run_of(copy)))
-    answer = opened.ask("POST", "/-/rollout/new", data={**FORM, **token, "db": copy.stem})
-    assert "rollout optimize submit" in answer.text
-
-
-def test_the_form_is_whole_html_and_carries_the_token(copy: Path, empty: Path) -> None:
-    from rollout_local.ui.queries import parts_of_jobs
-
-    choices = []
-    for path in (copy, empty):
-        with open_store(path) as store:
-            choices.append({"db": path.stem, **parts_of_jobs(store)})
-    visit = Visit(Links("/"), {}, lambda _source: None, 0.0, may_act=True, token="t0ken")  # type: ignore[arg-type, return-value]
-    context = {"title": "New job", "choices": choices, "offered": True, "visit": visit, "links": visit.links}
-    found = Markup(pages.render("new.html", {"run": None, "tab": "", "version": pages.version, **context}).decode())
-    assert found.unclosed == []
-    assert {"name": "csrftoken", "value": "t0ken", "type": "hidden"} in found.all("input")
-    assert {"target_row_id", "dataset_id", "verifier_id"} <= {str(of["name"]) for of in found.all("select")}
-    assert "has no target yet" in found.text

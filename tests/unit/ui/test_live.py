@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from rollout_local.store.lease import Holder
+from rollout_local.store.schema import open_store
 from rollout_local.ui.heartbeat import duration, heartbeat
 from rollout_local.ui.links import Links
 from rollout_local.ui.queries import DELTA
+from rollout_local.ui.readers import is_rollout_file
 from tests.unit.ui.conftest import Site, change, rows, run_of
 
 Open = Callable[..., Site]
@@ -233,3 +235,27 @@ def test_a_time_that_is_none_breaks_nothing(copy: Path, site: Open) -> None:
         copy, "UPDATE runs SET status = 'running', heartbeat_at = 'yesterday', created_at = 'x', last_event_at = NULL"
     )
     assert site(copy).get("/-/rollout/").status_code == 200
+
+
+def test_a_process_that_leaves_does_not_take_the_wal_with_it(copy: Path, site: Open) -> None:
+    """Reading the file with `open()` here would drop SQLite's locks on it; the page would stand still for ever."""
+    opened = site(copy)
+    opened.text("/-/rollout/")
+    script = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute(sys.argv[2]); db.commit(); db.close()"
+    for name in ("once", "twice"):
+        sql = f"UPDATE runs SET name = '{name}'"
+        subprocess.run([sys.executable, "-c", script, str(copy), sql], check=True, timeout=60)
+        assert name in opened.text("/-/rollout/")
+        assert copy.with_name(f"{copy.name}-wal").exists()
+
+
+def test_a_file_that_becomes_ours_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "later.db"
+    assert not is_rollout_file(path)
+    path.touch()
+    assert not is_rollout_file(path)
+    open_store(path).close()
+    assert is_rollout_file(path)
+    path.unlink()
+    path.write_text("something else")
+    assert not is_rollout_file(path)
