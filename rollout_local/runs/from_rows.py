@@ -46,6 +46,7 @@ class StoredTarget:
     baseline: Candidate
     source: str
     source_hash: str
+    grades_itself: bool = False
 
     def run(self, task: Task, candidate: Candidate) -> AgentResult:  # noqa: ARG002 - the protocol's
         """Raises `Refused`: only a process that imports the target executes it."""
@@ -66,7 +67,8 @@ def insert_from_rows(store: Store, fields: Mapping[str, Any]) -> dict[str, Any]:
 def prepare_from_rows(store: Store, fields: Mapping[str, Any]) -> setup.Setup:
     """The checked setup of that run; writes nothing."""
     dataset = catalog.kept(store, "dataset", _required(fields, "dataset_id"))
-    named, graded_by = _verifier(store, fields)
+    own_metric = not fields.get("agent") and _grades_itself(store, _required(fields, "target_row_id"))
+    named, graded_by = ([], {}) if own_metric else _verifier(store, fields)
     settings = {name: fields[name] for name in SETTINGS if fields.get(name) is not None}
     given = {**settings, **graded_by, "dataset": f"{dataset['slug']}@{dataset['version']}"}
     if fields.get("agent"):
@@ -96,8 +98,15 @@ def _stored_target(store: Store, row_id: int, given: Mapping[str, Any]) -> tuple
     target = StoredTarget(
         row["id"], TargetKind(row["kind"]), row["description"],
         Candidate(components=json.loads(row["baseline_json"])), row["source"], row["source_hash"],
+        _grades_itself(store, row_id),
     )  # fmt: skip
     return _config({**given, **called_by, "target": target.id}), target
+
+
+def _grades_itself(store: Store, row_id: int) -> bool:
+    """A program with a metric of its own: its runs had neither verifier nor reward."""
+    stored = catalog.last_call(store, row_id)
+    return stored is not None and not stored.get("verifiers") and not stored.get("reward")
 
 
 def _agent(store: Store, reference: str, given: Mapping[str, Any]) -> tuple[RunConfig, StoredTarget]:

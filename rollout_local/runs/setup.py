@@ -269,7 +269,7 @@ def _oddities(config: RunConfig, dataset: Dataset, split: Split) -> list[tuple[s
 
 
 def _grades_itself(target: Target) -> bool:
-    return isinstance(target, ProgramTarget) and target.metric is not None
+    return bool(getattr(target, "grades_itself", False))
 
 
 def _required(values: Sequence[VerifierSpec], flag: str) -> Sequence[VerifierSpec]:

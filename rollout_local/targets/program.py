@@ -64,6 +64,11 @@ class ProgramTarget:
         return self.function()
 
     @property
+    def grades_itself(self) -> bool:
+        """It has a metric of its own, and takes no verifier."""
+        return self.metric is not None
+
+    @property
     def place(self) -> str:
         """`file:line` of the function, for messages."""
         code = getattr(self.function, "__code__", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -50,6 +51,7 @@ class Suite:
         (self.folder / "test_shop.py").write_text(text)
 
     def say(self, *arguments: str) -> pytest.RunResult:
+        gc.collect()  # what other tests left unclosed is not this suite's to warn of
         return self._pytester.runpytest_inprocess(*OPTIONS, *arguments, plugins=[pytest_plugin])
 
     def run(self, *arguments: str, **outcomes: int) -> str:
