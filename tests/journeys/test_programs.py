@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from rollout_local.runs import worker
+from rollout_local.runs.from_rows import insert_from_rows
 from rollout_local.simulator import Simulator
 from rollout_local.store.schema import open_store
 from tests.conftest import ROOT, Project
@@ -406,3 +408,18 @@ def test_the_engines_and_the_advice_are_said(make_program: Make, simulate: Simul
     assert {"predictors": 1, "val": 20, "light": 440, "medium": 770, "heavy": 1155} in document["auto"]
     advice = project.document("optimize", "advise", "--module", "app")
     assert (advice[0]["optimizer"], advice[0]["verdict"]) == ("gepa", "fits")
+
+
+def test_a_program_that_the_file_knows_becomes_a_new_job_without_a_verifier(
+    make_program: Make, simulate: Simulate
+) -> None:
+    project = make_program(simulate().url)
+    project.document("optimize", "create", *project.flags)
+    fields = {
+        "target_row_id": 1, "dataset_id": 1, "reflection_model": "openai/sim-reflection", "splits": "last",
+        "reflection_api_base": project.url, "task_model": "openai/sim-student", "task_api_base": project.url,
+        "max_metric_calls": 20,
+    }  # fmt: skip
+    with open_store(project.folder / "rollout.db", create=False) as store:
+        worker.submit(store, insert_from_rows(store, fields)["id"])
+    assert [job["status"] for job in project.document("worker", "--once")] == ["completed"]
