@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -179,9 +178,8 @@ def test_a_run_from_python_takes_a_url_too(project: Project, endpoint: Endpoint)
     assert "30 days" in result.best.text
 
 
-def test_the_endpoint_in_the_readme_works(project: Project) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    (code,) = (block for block in blocks if "do_POST" in block)
+def test_the_endpoint_of_the_starter_works(project: Project) -> None:
+    code = (ROOT / "rollout_local" / "cli" / "starter" / "endpoint.py").read_text(encoding="utf-8")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
