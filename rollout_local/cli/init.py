@@ -36,7 +36,9 @@ def init(folder: Path, as_json: bool, **_options: Any) -> None:
         print_json({"folder": str(folder), "files": written, "next": commands})
         return
     click.echo(printable(f"Wrote a starter to {folder}: target.py, datasets/support (24 tasks), verifier.json,"))
-    click.echo("splits.json, README.md. Next, with scripted models on this machine in the place of real ones:\n")
+    click.echo(
+        "splits.json, endpoint.py, README.md. Next, with scripted models on this machine in the place of real ones:\n"
+    )
     click.echo(printable("\n".join(commands)))
 
 

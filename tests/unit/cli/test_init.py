@@ -46,8 +46,15 @@ def refusal(*arguments: str) -> str:
 def test_it_writes_every_file_of_the_starter_and_nothing_else(folder: Path) -> None:
     start("demo")
     written = {str(file.relative_to(folder / "demo")) for file in (folder / "demo").rglob("*") if file.is_file()}
-    assert {"target.py", "verifier.json", "splits.json", "README.md", "datasets/support/dataset.toml"} <= written
-    assert len(written) == 5 + 24
+    assert {
+        "target.py",
+        "endpoint.py",
+        "verifier.json",
+        "splits.json",
+        "README.md",
+        "datasets/support/dataset.toml",
+    } <= written
+    assert len(written) == 6 + 24
     assert not any("__pycache__" in name for name in written)
 
 
