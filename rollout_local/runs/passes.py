@@ -272,7 +272,8 @@ class Attempt:
             concurrency=config.concurrency,
             reflection=ReflectionModel(model, config.reflection_api_base, key_of(model), config.reflection_params),
             first_occurrence={"train": 1, "val": 0, "holdout": 1}, arguments=config.arguments, stop_at=config.stop_at,
-            no_improvement=config.no_improvement, program=target if isinstance(target, ProgramTarget) else None,
+            no_improvement=config.no_improvement, strategy=config.strategy,
+            program=target if isinstance(target, ProgramTarget) else None,
         )  # fmt: skip
 
     def _note(self, level: str, message: str) -> None:
