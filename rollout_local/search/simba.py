@@ -103,15 +103,15 @@ class Stepwise(dspy.SIMBA):  # type: ignore[misc]
         batch = self._trials.batch
         means = {number: mean for number in self._new if (mean := batch.mean(number)) is not None}
         if len(means) == len(set(self._new)):  # else it was stopped before all of them were tried
-            winner = max(means, key=lambda number: means[number])
-            if winner != 0:
-                self._winners[winner] = means[winner]
+            best = max((number for number in means if number != 0), key=lambda number: means[number], default=0)
+            if best != 0:
+                self._winners[best] = means[best]
             for number, mean in means.items():
-                self._judge(number, mean, is_best=number == winner)
+                self._judge(number, mean, is_best=number == best)
         self._new = []
 
     def _judge(self, number: int, mean: float, *, is_best: bool) -> None:
-        reason = "the best of its step" if is_best else "another program of its step did better"
+        reason = "the best new program of its step" if is_best else "another new program of its step did better"
         self._trials.judge(number, accepted=is_best, reason=reason, before=self._sampled, after=mean)
 
     def _watched(self, strategy: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 from dataclasses import dataclass, field
 from typing import Any
 
 import dspy
+from dspy.lm15 import Message, Request, Response, TextPart, Usage
 from dspy.teleprompt import BootstrapFewShot, BootstrapFewShotWithRandomSearch
 from dspy.teleprompt.gepa import InstructionProposer
 
@@ -34,6 +36,30 @@ from rollout_local.search.gepa import told_to_reflection
 from rollout_local.search.optimizer_arguments import read_strategy
 from rollout_local.simulator import Simulator
 from rollout_local.targets.program import ProgramTarget
+
+
+class Fickle:
+    """A model whose reply depends on all that it is sent: instructions, demonstrations, temperature."""
+
+    def complete(self, request: Request) -> Response:
+        said = [
+            str(request.system),
+            str(request.config.temperature),
+            *(f"{m.role}: {m.text}" for m in request.messages),
+        ]
+        sign = hashlib.sha256("\n".join(said).encode()).digest()
+        words = [f"{kind}-{WORDS[sign[at] % len(WORDS)]}" for at, kind in enumerate(("code", "sign", "code", "sign"))]
+        fields = re.findall(r"`\[\[ ## (\w+) ## \]\]`", request.messages[-1].text or "")
+        text = "\n\n".join(f"[[ ## {name} ## ]]\n{' '.join(words)} {sign[9]}" for name in fields)
+        return Response(
+            id=None, model=request.model, message=Message.assistant([TextPart(text)]), finish_reason="stop",
+            usage=Usage(input_tokens=0, output_tokens=0, total_tokens=0),
+        )  # fmt: skip
+
+
+def task_lm() -> Any:
+    return dspy.LM("fickle/model", engine=Fickle(), cache=False)
+
 
 WORDS = ("alpha", "bravo", "charlie", "delta", "echo")
 
@@ -119,9 +145,11 @@ class Journal:
                 raise Paused("killed")
             self.paid += 1
 
-    def signals(self, target: Any) -> Signals:
+    def signals(self, target: Any, going_on: threading.Event) -> Signals:
         def evaluate(candidate: Candidate, ticket: Ticket) -> Graded:
             key = (candidate.content_hash, ticket.task.name, ticket.split, ticket.occurrence)
+            if not going_on.is_set():
+                raise Paused("a thread of a search that has ended")
             with self._lock:
                 self.asked.append(key)
             if key in self.trials:
@@ -147,7 +175,12 @@ class Journal:
 def ours(name: str, spec: SearchSpec, journal: Journal | None = None) -> tuple[SearchResult, Journal]:
     journal = journal or Journal()
     journal.events, journal.asked = [], []
-    return engine_named(name)(spec, journal.signals(spec.program)), journal
+    going_on = threading.Event()
+    going_on.set()
+    try:
+        return engine_named(name)(spec, journal.signals(spec.program, going_on)), journal
+    finally:
+        going_on.clear()
 
 
 def candidates_of(spec: SearchSpec, journal: Journal) -> dict[int, dict[str, str]]:
@@ -162,9 +195,7 @@ def validated(spec: SearchSpec, journal: Journal) -> list[tuple[dict[str, str], 
 
 
 def reflection(spec: SearchSpec) -> Any:
-    return dspy.LM(
-        spec.reflection.name, api_base=spec.reflection.api_base, api_key="x", engine="litellm", cache=False
-    )
+    return dspy.LM(spec.reflection.name, api_base=spec.reflection.api_base, api_key="x", engine="litellm", cache=False)
 
 
 def sets(spec: SearchSpec) -> dict[str, Any]:
@@ -189,9 +220,7 @@ def plain_mipro(spec: SearchSpec, own: Any = metric) -> Any:
 
 
 def plain_simba(spec: SearchSpec, own: Any = metric) -> Any:
-    optimizer = dspy.SIMBA(
-        metric=own, prompt_model=reflection(spec), num_threads=spec.concurrency, **spec.arguments
-    )
+    optimizer = dspy.SIMBA(metric=own, prompt_model=reflection(spec), num_threads=spec.concurrency, **spec.arguments)
     return optimizer.compile(Writer(), trainset=sets(spec)["trainset"], seed=spec.seed)
 
 
@@ -219,7 +248,10 @@ def plain_together(spec: SearchSpec, own: Any = metric) -> Any:
     student = Writer()
     student.set_lm(dspy.settings.lm.copy())
     return dspy.BetterTogether(metric=own, **made).compile(
-        student, **sets(spec), num_threads=spec.concurrency, seed=spec.seed, strategy=" -> ".join(steps)
+        student,
+        **sets(spec),
+        num_threads=spec.concurrency,
+        seed=spec.seed,
+        strategy=" -> ".join(steps),
+        optimizer_compile_args={"simba": {"seed": spec.seed}} if "simba" in steps else None,
     )
-
-
