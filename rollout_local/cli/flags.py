@@ -53,6 +53,7 @@ FLAGS: tuple[Callable[[Any], Any], ...] = (
     _option("--concurrency", type=int, envvar="ROLLOUT_GEPA_CONCURRENCY", help="Trials at once (default 4)."),
     _option("--seed", type=int, help="Seed of the search and of the split (default 0)."),
     _option("--optimizer", help="Which optimizer (default gepa)."),
+    _option("--strategy", help="Stages of bettertogether, as in \"bootstrap -> gepa\"."),
     _option("--arg", "--gepa", "arguments", multiple=True, metavar="K=V",
             help="Argument of the optimizer (`rollout optimize engines` lists them)."),
     _option("--objective", help="What to aim for; told to the reflection model."),

@@ -96,7 +96,8 @@ class Attempt:
         row = reads.candidate(self.store, self._ids[0])
         self._baseline = self._best = row["val_mean"]
         target = self.setup.target
-        if isinstance(target, ProgramTarget) and target.metric is not None and target.metric.gave_no_feedback:
+        reflects = "gepa" in (self.setup.config.strategy or self.setup.config.optimizer)
+        if reflects and isinstance(target, ProgramTarget) and target.metric and target.metric.gave_no_feedback:
             self._note(
                 "warning",
                 "the metric gave a bare number: GEPA has no words to reflect on; return "

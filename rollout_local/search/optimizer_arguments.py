@@ -81,6 +81,8 @@ PLAIN_STAGES: dict[str, Any] = {
     "bootstrap": BootstrapFewShot,
     "random_search": BootstrapFewShotWithRandomSearch,
 }
+OF_STAGES = (*PLAIN_STAGES, "gepa", "mipro", "simba")
+"""The names of the stages that a strategy may have."""
 WEIGHT_STAGES = ("finetune", "grpo")
 DEFAULT_STRATEGY = "random_search -> gepa"
 
@@ -105,7 +107,7 @@ def simba_table() -> Table:
 
 def together_table(stages: Sequence[str] | None = None) -> Table:
     """Arguments of BetterTogether, those of a stage as `stage.name`; of all stages where none are named."""
-    inner = {name: _stage_table(name) for name in stages or (*PLAIN_STAGES, "gepa", "mipro", "simba")}
+    inner = {name: _stage_table(name) for name in stages or OF_STAGES}
     own = list(_both(dspy.BetterTogether).parameters.values())
     named = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None) for name in inner]
     types = {"shuffle_trainset_between_steps": bool, **dict.fromkeys(inner, dict[str, Any])}
@@ -127,13 +129,12 @@ def _stage_table(name: str) -> Table:
 def read_strategy(strategy: str | None) -> list[str]:
     """The names of the stages. Raises `InputError` naming a stage that there is not, or that cannot run here."""
     steps = [step.strip() for step in (strategy or DEFAULT_STRATEGY).split("->")]
-    known = (*PLAIN_STAGES, "gepa", "mipro", "simba")
     for step in steps:
         if step in WEIGHT_STAGES:
-            msg = f"--strategy: {step} trains a model's weights, which no recording repeats; use {', '.join(known)}"
+            msg = f"--strategy: {step} trains a model's weights, which no recording repeats; use {', '.join(OF_STAGES)}"
             raise InputError(msg)
-        if step not in known:
-            msg = f"--strategy: there is no stage {step!r}; join {', '.join(known)} by ' -> '"
+        if step not in OF_STAGES:
+            msg = f"--strategy: there is no stage {step!r}; join {', '.join(OF_STAGES)} by ' -> '"
             raise InputError(msg)
     return steps
 

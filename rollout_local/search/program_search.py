@@ -12,7 +12,7 @@ import dspy
 from rollout_local.domain.run import StopReason
 from rollout_local.errors import BudgetSpent, InputError, NoProposals
 from rollout_local.search.engine import SearchResult, SearchSpec, Signals
-from rollout_local.search.shield import SignalFailed, loud, quiet
+from rollout_local.search.shield import SignalFailed, loud, own_prints_dropped, quiet
 from rollout_local.search.trials import ScoreReached, Trials
 
 NO_END_OF_ERRORS = 10**9
@@ -39,7 +39,12 @@ def _search(spec: SearchSpec, signals: Signals, optimized: Compile, kept: Kept) 
     trials = Trials(spec, signals)
     made, reason = None, StopReason.PLAN_DONE
     trials.baseline_pass()
-    with quiet(), _library_warnings_off(), dspy.context(callbacks=[trials], max_errors=NO_END_OF_ERRORS):
+    with (
+        quiet(),
+        own_prints_dropped(),
+        _library_warnings_off(),
+        dspy.context(callbacks=[trials], max_errors=NO_END_OF_ERRORS),
+    ):
         try:
             made = optimized(trials)
         except BudgetSpent:

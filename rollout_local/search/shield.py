@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import dspy
@@ -45,6 +47,25 @@ def loud(signals: Signals) -> Signals:
     )  # fmt: skip
 
 
+_TQDM = re.compile(r"\r.*?\d+/\d+ \[\d+:\d+<", re.DOTALL)
+
+
+class _WithoutLoopBars:
+    """A stream without the bars of DSPy's own loops, which tqdm draws on stderr. All else is the stream's."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Drop a bar."""
+        if _TQDM.match(text) is None:
+            self._stream.write(text)
+        return len(text)
+
+
 class _WithoutBars(io.TextIOBase):
     """Hands what is printed on to stderr, but for the progress bars that DSPy draws on its trace pass."""
 
@@ -64,6 +85,43 @@ class _WithoutBars(io.TextIOBase):
         sys.stderr.flush()
 
 
+_in_trial: ContextVar[bool] = ContextVar("rollout_in_trial", default=False)
+
+
+@contextlib.contextmanager
+def heard() -> Iterator[None]:
+    """What is printed inside the block is the target's, and kept by `own_prints_dropped`."""
+    token = _in_trial.set(True)
+    try:
+        yield
+    finally:
+        _in_trial.reset(token)
+
+
+class _OfTrials(io.TextIOBase):
+    """Hands on what is printed in a trial; an optimizer's own account of itself is dropped."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Pass it on, or drop it."""
+        if _in_trial.get():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Pass it on."""
+        self._stream.flush()
+
+
+@contextlib.contextmanager
+def own_prints_dropped() -> Iterator[None]:
+    """MIPROv2 and the bootstraps print what they do, and the source of signatures; only trials are heard."""
+    with contextlib.redirect_stdout(_OfTrials(sys.stdout)):
+        yield
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """DSPy prints bars to stdout and logs every iteration: stdout is for results."""
@@ -73,7 +131,7 @@ def quiet() -> Iterator[None]:
         logger.setLevel(logging.ERROR)
     dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)
     try:
-        with contextlib.redirect_stdout(_WithoutBars()):
+        with contextlib.redirect_stderr(_WithoutLoopBars(sys.stderr)), contextlib.redirect_stdout(_WithoutBars()):
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

@@ -44,7 +44,7 @@ from rollout_local.search.engine import (
     Validated,
 )
 from rollout_local.search.journaled import ProgramMetric, journaled, ticketed
-from rollout_local.search.shield import SignalFailed
+from rollout_local.search.shield import SignalFailed, heard
 from rollout_local.search.student import Tickets
 
 OPEN = -1
@@ -310,7 +310,8 @@ class Trials(BaseCallback):  # type: ignore[misc]
         self._validated(number, fsum(scores) / len(scores))
 
     def _trial(self, number: int, ticket: Ticket) -> Graded:
-        return self.signals.evaluate(self.spec.baseline if number == 0 else self._candidates[number], ticket)
+        with heard():
+            return self.signals.evaluate(self.spec.baseline if number == 0 else self._candidates[number], ticket)
 
     def _mean(self, number: int) -> float | None:
         passes = self._passes.get(number)

@@ -159,7 +159,7 @@ def test_four_threads_find_what_one_finds(simulate: Simulate, name: str) -> None
     assert (one, by_one.events, by_one.trials) == (four, by_four.events, by_four.trials)
 
 
-@pytest.mark.parametrize("budget", [1, 9, 30, 47, 60])
+@pytest.mark.parametrize("budget", [1, 9, 30, 47, 52])
 @pytest.mark.parametrize("name", ["mipro", "mipro in minibatches", "simba", "bootstrap, then gepa"])
 def test_the_budget_is_never_passed_and_the_best_has_a_score_on_val(simulate: Simulate, name: str, budget: int) -> None:
     case = CASES[name]
