@@ -64,6 +64,7 @@ FLAGS: tuple[Callable[[Any], Any], ...] = (
             help="Trials at once (default 4, at most 1024)."),
     _option("--seed", type=int, help="Seed of the search and of the split (default 0)."),
     _option("--optimizer", help="Which optimizer (default gepa)."),
+    _option("--strategy", help="Stages of bettertogether, as in \"bootstrap -> gepa\"."),
     _option("--arg", "--gepa", "arguments", multiple=True, metavar="K=V",
             help="Argument of the optimizer (`rollout optimize engines` lists them)."),
     _option("--allow-failing-baseline", is_flag=True, default=None,

@@ -40,6 +40,7 @@ class Answer:
 
     `value` is what it returned, by field where it returned a `dspy.Prediction` (`is_prediction`). `objectives`
     are further scores of its metric, by name. `unparsed` is set where a reply ended it; `value` is then None.
+    `bare`: its metric gave a number alone, and that is what an optimizer is given.
     """
 
     value: Any
@@ -47,6 +48,7 @@ class Answer:
     calls: tuple[Call, ...]
     objectives: Mapping[str, float] = field(default_factory=dict)
     unparsed: Unparsed | None = None
+    bare: bool = False
 
 
 class ProgramResult(AgentResult):

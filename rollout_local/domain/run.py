@@ -59,6 +59,7 @@ class StopReason(StrEnum):
     SCORE_REACHED = "score_reached"
     NO_IMPROVEMENT = "no_improvement"
     NO_PROPOSALS = "no_proposals"
+    PLAN_DONE = "plan_done"
     TIME_LIMIT = "time_limit"
     COST_LIMIT = "cost_limit"
     CANCELLED = "cancelled"
@@ -164,6 +165,8 @@ class RunConfig(Value):
     concurrency: int = Field(default=4, ge=1, le=MOST_AT_ONCE)
     seed: int = Field(default=0, ge=-LARGEST, le=LARGEST)
     optimizer: str = "gepa"
+    strategy: str | None = None
+    """The stages of BetterTogether, as in `bootstrap -> gepa`."""
     arguments: dict[str, Any] = Field(default_factory=dict)
     allow_failing_baseline: bool = False
     objective: str | None = None

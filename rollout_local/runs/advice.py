@@ -13,14 +13,11 @@ from pathlib import Path
 from rollout_local.domain.run import RunConfig
 from rollout_local.domain.target import Target
 from rollout_local.runs import environment
+from rollout_local.runs.fitness import ONLY_PROGRAMS
 from rollout_local.runs.target import find_target
 from rollout_local.search.engines import ENGINES
 from rollout_local.store.schema import Store
 from rollout_local.targets.program import ProgramTarget
-
-ONLY_PROGRAMS = (
-    "it changes demonstrations and predictors, which only a DSPy program has; bring one with @optimize_program"
-)
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ def _of(name: str, target: Target) -> Advice:
     if not isinstance(target, ProgramTarget):
         if name == "gepa":
             return Advice(name, "fits", "the verifier says in words what is wrong with each output, and GEPA reads it")
-        return Advice(name, "refused", ONLY_PROGRAMS)
+        return Advice(name, "refused", ONLY_PROGRAMS[name])
     number_only = target.metric is not None and not _speaks(target.metric.function)
     if name == "gepa":
         if number_only:

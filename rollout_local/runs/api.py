@@ -116,13 +116,18 @@ def _text(path: str | Path | None) -> str | None:
 
 
 def _require_hash_seed(setup: Setup) -> None:
-    merges = len(setup.target.baseline.components) > 1 and setup.config.arguments.get("use_merge", True)
-    if merges and sys.flags.hash_randomization and setup.config.optimizer == "gepa":
+    if len(setup.target.baseline.components) > 1 and sys.flags.hash_randomization and _merges(setup.config):
         msg = (
             "this search may merge candidates, and Python's hashes differ from one start to the next: start Python "
             "with PYTHONHASHSEED=0, use `rollout optimize run` (which does), or give arguments={'use_merge': False}"
         )
         raise InputError(msg)
+
+
+def _merges(config: RunConfig) -> bool:
+    if config.optimizer == "gepa":
+        return bool(config.arguments.get("use_merge", True))
+    return config.optimizer == "bettertogether" and bool(config.arguments.get("gepa", {}).get("use_merge", True))
 
 
 def _result(store: Store, run_id: str, status: RunStatus, stop_reason: str | None, message: str) -> RunResult:

@@ -115,8 +115,9 @@ def _budget(setup: Setup) -> Iterator[Finding]:
         f"baseline {calls['baseline']}, search at most {calls['search']}, best {calls['best']} executions of the target"
     )
     yield _ok("calls", detail)
-    fewest, most = proposals_bought(setup.budget, setup.split.sizes()["val"])
-    yield _ok("budget", f"buys {fewest} to {most} proposals (all accepted to all rejected)")
+    if setup.config.optimizer == "gepa":
+        fewest, most = proposals_bought(setup.budget, setup.split.sizes()["val"])
+        yield _ok("budget", f"buys {fewest} to {most} proposals (all accepted to all rejected)")
     holdout = setup.split.sizes()["holdout"]
     lift = detectable_lift(holdout)
     if lift is not None:

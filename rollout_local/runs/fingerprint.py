@@ -20,6 +20,8 @@ from rollout_local.domain.verdict import VerifierSpec
 from rollout_local.errors import InputError
 
 VERSIONED = ("dspy", "gepa", "rollout-local")
+NEEDED = {"mipro": ("numpy", "optuna"), "simba": ("numpy",), "bettertogether": ("numpy", "optuna")}
+"""Distributions beside them that decide a search of an optimizer: the extra `[optimizers]`."""
 
 
 def versions(names: Sequence[str] = VERSIONED) -> dict[str, str]:
@@ -54,11 +56,12 @@ def inputs(
         "models": {"task": [config.task_model, dict(config.task_params)],
                    "reflection": [config.reflection_model, dict(config.reflection_params)]},
         "optimizer": {"name": config.optimizer, "arguments": dict(config.arguments), "stop_at": config.stop_at,
-                      "no_improvement": config.no_improvement},
+                      "no_improvement": config.no_improvement,
+                      **({"strategy": config.strategy} if config.strategy is not None else {})},
         "budget": budget,
         "seed": config.seed,
         "trial": {"timeout": config.timeout, "reuse": config.reuse},
-        "versions": versions(),
+        "versions": versions((*VERSIONED, *NEEDED.get(config.optimizer, ()))),
     }  # fmt: skip
 
 

@@ -320,6 +320,7 @@ class _Runner:
 
 _ENDINGS: dict[StopReason, str] = {
     StopReason.BUDGET_SPENT: "the budget is spent",
+    StopReason.PLAN_DONE: "the optimizer has done all that it had planned; the rest of the budget was not needed",
     StopReason.SCORE_REACHED: "the score asked for (--stop-at) is reached",
     StopReason.NO_IMPROVEMENT: "no improvement for as long as --no-improvement allows",
     StopReason.NO_PROPOSALS: "the reflection model never gave a usable text three times in a row; "

@@ -96,7 +96,8 @@ class Attempt:
         row = reads.candidate(self.store, self._ids[0])
         self._baseline = self._best = row["val_mean"]
         target = self.setup.target
-        if isinstance(target, ProgramTarget) and target.metric is not None and target.metric.gave_no_feedback:
+        reflects = "gepa" in (self.setup.config.strategy or self.setup.config.optimizer)
+        if reflects and isinstance(target, ProgramTarget) and target.metric and target.metric.gave_no_feedback:
             self._note(
                 "warning",
                 "the metric gave a bare number: GEPA has no words to reflect on; return "
@@ -286,7 +287,8 @@ class Attempt:
             concurrency=config.concurrency,
             reflection=ReflectionModel(model, config.reflection_api_base, key_of(model), config.reflection_params),
             first_occurrence={"train": 1, "val": 0, "holdout": 1}, arguments=config.arguments, stop_at=config.stop_at,
-            no_improvement=config.no_improvement, program=target if isinstance(target, ProgramTarget) else None,
+            no_improvement=config.no_improvement, strategy=config.strategy,
+            program=target if isinstance(target, ProgramTarget) else None,
         )  # fmt: skip
 
     def _note(self, level: str, message: str) -> None:

@@ -27,6 +27,7 @@ from rollout_local.reports.forecast import calls_of_budget
 from rollout_local.runs import readiness
 from rollout_local.runs.clock import new_run_id, now
 from rollout_local.runs.fingerprint import inputs, require_same, text_difference
+from rollout_local.runs.fitness import require_fit
 from rollout_local.runs.target import find_again, find_target, pinned
 from rollout_local.search.engines import arguments_of, require_known
 from rollout_local.store import catalog, reads
@@ -88,6 +89,7 @@ def prepare(config: RunConfig, folder: Path, store: Store | None) -> Setup:
     """
     config = pinned(with_arguments(config), store)
     target = find_target(config, folder, store)
+    require_fit(config, target)
     if config.arguments:
         arguments_of(config.optimizer).loaded(config.arguments)  # what is named as code is there
     dataset, splits = _main_dataset(config, target, folder, store)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -56,6 +57,10 @@ class Program(Protocol):
         """A task as a `dspy.Example`."""
         ...
 
+    def sampled(self, models: Mapping[str, Any]) -> AbstractContextManager[None]:
+        """Inside the block the predictors that are named ask these models instead of their own."""
+        ...
+
 
 @dataclass(frozen=True)
 class ReflectionModel:
@@ -89,6 +94,8 @@ class SearchSpec:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     stop_at: float | None = None
     no_improvement: int | None = None
+    strategy: str | None = None
+    """The stages of BetterTogether, as in `bootstrap -> gepa`."""
     program: Program | None = None
     """The target, where it is a DSPy program."""
 

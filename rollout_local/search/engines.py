@@ -20,6 +20,24 @@ def _gepa() -> Engine:
     return search
 
 
+def _mipro() -> Engine:
+    from rollout_local.search.mipro import search
+
+    return search
+
+
+def _simba() -> Engine:
+    from rollout_local.search.simba import search
+
+    return search
+
+
+def _together() -> Engine:
+    from rollout_local.search.together import search
+
+    return search
+
+
 def arguments_of(name: str) -> Table:
     """The arguments of an optimizer; raises `InputError` for a name that is not in `ENGINES`."""
     require_known(name)
@@ -39,12 +57,36 @@ def _gepa_arguments() -> Table:
     return table()
 
 
+def _mipro_arguments() -> Table:
+    from rollout_local.search.optimizer_arguments import mipro_table
+
+    return mipro_table()
+
+
+def _simba_arguments() -> Table:
+    from rollout_local.search.optimizer_arguments import simba_table
+
+    return simba_table()
+
+
+def _together_arguments() -> Table:
+    from rollout_local.search.optimizer_arguments import together_table
+
+    return together_table()
+
+
 ENGINES: dict[str, Callable[[], Engine]] = {
     "gepa": _gepa,
+    "mipro": _mipro,
+    "simba": _simba,
+    "bettertogether": _together,
 }
 """Optimizers by name."""
 
 ARGUMENTS: dict[str, Callable[[], Table]] = {
     "gepa": _gepa_arguments,
+    "mipro": _mipro_arguments,
+    "simba": _simba_arguments,
+    "bettertogether": _together_arguments,
 }
 """The tables of their arguments."""

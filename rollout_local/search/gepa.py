@@ -7,11 +7,7 @@ pass its budget by up to a val pass. None of these is left on. The budget is kep
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +16,7 @@ from dspy.utils.callback import BaseCallback
 
 from rollout_local.domain.run import StopReason
 from rollout_local.domain.target import Candidate
-from rollout_local.errors import BudgetSpent, NoProposals, StopSearch
+from rollout_local.errors import BudgetSpent, NoProposals
 from rollout_local.models import DUMMY_KEY
 from rollout_local.search.engine import (
     Began,
@@ -35,6 +31,7 @@ from rollout_local.search.engine import (
 )
 from rollout_local.search.gepa_arguments import table
 from rollout_local.search.proposer import proposer_of
+from rollout_local.search.shield import SignalFailed, loud, quiet
 from rollout_local.search.student import Tickets, restored, restored_text, texts_of
 from rollout_local.search.subject import subject_of
 
@@ -45,8 +42,8 @@ def search(spec: SearchSpec, signals: Signals) -> SearchResult:
     What a signal raises ends the search and is raised here.
     """
     try:
-        return _search(spec, _loud(signals))
-    except _SignalFailed as failed:
+        return _search(spec, loud(signals))
+    except SignalFailed as failed:
         raise failed.error from None
 
 
@@ -70,7 +67,7 @@ def _search(spec: SearchSpec, signals: Signals) -> SearchResult:
         "gepa_kwargs": {**below, "callbacks": [listener], "stop_callbacks": [listener.is_done]},
     })  # fmt: skip
     listener.budget = budget
-    with _quiet(), dspy.context(callbacks=[_Gate(budget, signals, listener)]):
+    with quiet(), dspy.context(callbacks=[_Gate(budget, signals, listener)]):
         try:
             optimizer.compile(subject.module, trainset=train, valset=val)
         except BudgetSpent:
@@ -101,36 +98,6 @@ def told_to_reflection(spec: SearchSpec) -> str:
     if spec.objective:
         lines.append(f"Objective: {spec.objective}")
     return "\n".join(lines)
-
-
-class _SignalFailed(StopSearch):
-    """Carries what a signal raised past DSPy, which would score it 0, and GEPA, which would log it and go on."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-def _loud(signals: Signals) -> Signals:
-    """`signals` whose first exception ends the search; after it, no call gets through."""
-    failed: list[_SignalFailed] = []
-
-    def loud(signal: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            if failed:
-                raise failed[0]
-            try:
-                return signal(*arguments)
-            except Exception as error:
-                failed.append(_SignalFailed(error))
-                raise failed[0] from error
-
-        return call
-
-    return Signals(
-        loud(signals.evaluate), loud(signals.reflect), loud(signals.emit), loud(signals.should_stop),
-        loud(signals.judge),
-    )  # fmt: skip
 
 
 class _Gate(BaseCallback):  # type: ignore[misc]
@@ -335,38 +302,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value if isinstance(value, str | int | float | bool | None) else str(value)
-
-
-class _WithoutBars(io.TextIOBase):
-    """Hands what is printed on to stderr, but for the progress bars that DSPy draws on its trace pass."""
-
-    def __init__(self) -> None:
-        self._in_bar = False
-
-    def write(self, text: str) -> int:
-        """Drop what begins with a carriage return, and the line's end that follows it."""
-        bar = text.startswith("\r") or (self._in_bar and text in {"\n", ""})
-        self._in_bar = text.startswith("\r")
-        if not bar:
-            sys.stderr.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        """Pass it on."""
-        sys.stderr.flush()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """DSPy prints bars to stdout and logs every iteration: stdout is for results."""
-    loggers = [logging.getLogger(name) for name in ("dspy", "gepa")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)  # a failed trial is in the journal, with its words
-    dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)
-    try:
-        with contextlib.redirect_stdout(_WithoutBars()):
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

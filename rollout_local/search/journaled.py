@@ -8,6 +8,7 @@ an optimizer reads of a program (trace, predictors, instructions, demonstrations
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -18,11 +19,12 @@ from dspy.utils.exceptions import AdapterParseError
 
 from rollout_local.domain.identity import content_hash
 from rollout_local.domain.program import Answer
-from rollout_local.domain.target import Candidate
 from rollout_local.search.engine import Graded, Program, Ticket
-from rollout_local.search.student import texts_of
 
-Evaluate = Callable[[Candidate, Ticket], Graded]
+Ask = Callable[[Any, Ticket], Graded]
+"""Runs a copy of the program on a ticket."""
+Copied = Callable[[Any, Any], None]
+"""Told of each copy that is made: what was copied, and the copy."""
 Judge = Callable[[str, int, Callable[[], Any]], Any]
 
 _ticket: ContextVar[Ticket] = ContextVar("rollout_ticket")
@@ -66,23 +68,33 @@ def ticketed(program: Program) -> Callable[[Ticket], Any]:
     return example
 
 
-def journaled(program: Program, evaluate: Evaluate) -> Any:
-    """A copy of the program for an optimizer."""
+def journaled(program: Program, ask: Ask, copied: Copied | None = None) -> Any:
+    """A copy of the program for an optimizer. Where `copied` is given, it is told of each copy that is made of it."""
     module = program.module.deepcopy()
     theirs: Any = type(module)
 
     def forward(self: Any, **_inputs: Any) -> Any:
         ticket = _ticket.get()
-        graded = evaluate(Candidate(components=texts_of(self)), ticket)
-        return _replayed(self, graded)
+        return _replayed(self, ask(self, ticket))
 
     namespace = {
         "forward": forward, "__module__": theirs.__module__, "__qualname__": theirs.__qualname__,
         "__doc__": theirs.__doc__,
     }  # fmt: skip
+    if copied is not None:
+        namespace["deepcopy"] = _told(theirs.deepcopy, copied)
     metaclass: Any = type(theirs)
     module.__class__ = metaclass(theirs.__name__, (theirs,), namespace)
     return module
+
+
+def _told(deepcopy: Callable[[Any], Any], copied: Copied) -> Callable[[Any], Any]:
+    def told(self: Any) -> Any:
+        made = deepcopy(self)
+        copied(self, made)
+        return made
+
+    return told
 
 
 def _replayed(module: Any, graded: Graded) -> Any:
@@ -92,8 +104,11 @@ def _replayed(module: Any, graded: Graded) -> Any:
     predictors = dict(module.named_predictors())
     trace = dspy.settings.trace
     if trace is not None:
+        flow = _Flow()
         for call in answer.calls:
-            trace.append((predictors[call.predictor], dict(call.inputs), dspy.Prediction(**call.outputs)))
+            inputs = {sys.intern(name): flow.read(value) for name, value in call.inputs.items()}
+            outputs = {sys.intern(name): flow.written(value) for name, value in call.outputs.items()}
+            trace.append((predictors[call.predictor], inputs, dspy.Prediction(**outputs)))
     if answer.unparsed is not None:
         failed = answer.unparsed
         signature = predictors[failed.predictor].signature
@@ -102,6 +117,32 @@ def _replayed(module: Any, graded: Graded) -> Any:
     made = Answered(**answer.value) if answer.is_prediction else Answered(output=answer.value)
     made._graded = graded  # noqa: SLF001 - a field without an underscore would be the program's
     return made
+
+
+class _Flow:
+    """Makes the values of a trace the objects that they are where a program runs.
+
+    `BootstrapFewShot` tosses a coin over the pickle of what it saw, which tells one object seen twice from two equal
+    ones. A reply is parsed anew each time; an input is what the program was given or a predictor said before. So a
+    trace from the journal tosses the coin as the one that was had, and as plain DSPy.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[Any, Any] = {}
+
+    def read(self, value: Any) -> Any:
+        """An input: the same object as the equal one before it."""
+        return self._seen.setdefault(_key(value), value)
+
+    def written(self, value: Any) -> Any:
+        """An output: an object of its own."""
+        made = "".join(value) if type(value) is str else value
+        self._seen[_key(value)] = made
+        return made
+
+
+def _key(value: Any) -> Any:
+    return value if isinstance(value, str) else (type(value), json.dumps(value, default=str, sort_keys=True))
 
 
 def returned_by(prediction: Any) -> Any:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rollout_local.search.engine import SearchSpec, Signals
+from rollout_local.domain.target import Candidate
+from rollout_local.search.engine import Graded, SearchSpec, Signals, Ticket
 from rollout_local.search.journaled import ProgramMetric, journaled, ticketed
-from rollout_local.search.student import Student, Tickets, metric
+from rollout_local.search.student import Student, Tickets, metric, texts_of
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,12 @@ def subject_of(spec: SearchSpec, signals: Signals) -> Subject:
             metric=metric,
         )
     example = ticketed(spec.program)
+
+    def ask(module: Any, ticket: Ticket) -> Graded:
+        return signals.evaluate(Candidate(components=texts_of(module)), ticket)
+
     return Subject(
-        module=journaled(spec.program, signals.evaluate),
+        module=journaled(spec.program, ask),
         train=Tickets("train", spec.train, first["train"], example),
         val=Tickets("val", spec.val, first["val"], example),
         metric=ProgramMetric(spec.program, signals.judge),

@@ -19,6 +19,8 @@ from rollout_local.simulator.words import content_words
 _OBJECTIVE = re.compile(r"your objective is:\s*\n", re.IGNORECASE)
 _OUTPUTS = re.compile(r"Your output fields are:\n(.*?)\nAll interactions will be structured", re.DOTALL)
 _FIELD = re.compile(r"^\d+\. `(\w+)` \(", re.MULTILINE)
+_MAPPING = re.compile(r"^\d+\. `(\w+)` \(dict\[str, str\]\)", re.MULTILINE)
+_SECTION = re.compile(r"^\[\[ ## (\w+) ## \]\]\n", re.MULTILINE)
 _RESPOND = re.compile(
     r"\n*^Respond with (?:a JSON object|the corresponding output fields).*\Z", re.MULTILINE | re.DOTALL
 )
@@ -36,6 +38,8 @@ class Form:
     message: str
     fields: tuple[str, ...]
     as_json: bool
+    mappings: tuple[str, ...] = ()
+    """Fields that want a text per name."""
 
     def fill(self, reply: str) -> str:
         """`reply` in the form that the adapter parses: each field from a JSON reply's key, or the whole of it."""
@@ -82,6 +86,7 @@ def form(ask: Ask) -> Form | None:
         message=_RESPOND.sub("", ask.message).strip(),
         fields=tuple(_FIELD.findall(outputs[1])),
         as_json="Respond with a JSON object" in ask.message,
+        mappings=tuple(_MAPPING.findall(outputs[1])),
     )
 
 
@@ -111,6 +116,32 @@ def proposal(message: str) -> Proposal | None:
     )
 
 
+def sections(message: str) -> dict[str, str]:
+    """The input fields of a request of a DSPy module, by name."""
+    parts = _SECTION.split(message)
+    return {name: text.strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def names_in(message: str) -> list[str]:
+    """The first input field that is a list of texts in JSON: what a text is wanted for each of."""
+    for text in sections(message).values():
+        found = _json(text)
+        if isinstance(found, list) and found and all(isinstance(item, str) for item in found):
+            return found
+    return []
+
+
+def feedback_in(message: str) -> list[str]:
+    """What input fields that are JSON objects have under `feedback`."""
+    found = (_json(text) for text in sections(message).values())
+    return [str(value["feedback"]) for value in found if isinstance(value, dict) and "feedback" in value]
+
+
+def instruction_in(message: str) -> str | None:
+    """The input field that is an instruction to be bettered, or None."""
+    return next((text for name, text in sections(message).items() if name.endswith("_instruction")), None)
+
+
 def shortening(message: str) -> tuple[str, int] | None:
     """The text and the limit (characters) of DSPy's `CompressInstruction`; None for any other message."""
     match = re.search(r"\A\[\[ ## instruction ## \]\]\n(.*)\n\[\[ ## length_limit ## \]\]\n", message, re.DOTALL)
@@ -138,8 +169,12 @@ def _strings(value: object) -> list[str]:
 
 
 def _object(reply: str) -> dict[str, Any]:
-    try:
-        value = json.loads(reply)
-    except ValueError:
-        return {}
+    value = _json(reply)
     return value if isinstance(value, dict) else {}
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

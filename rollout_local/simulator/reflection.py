@@ -7,12 +7,23 @@ word for word, but for lines of lessons that it extends.
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from rollout_local.simulator import student
 from rollout_local.simulator.chat import Ask
 from rollout_local.simulator.concepts import Chance
 from rollout_local.simulator.dice import fraction, pick
-from rollout_local.simulator.dspy_prompts import Proposal, proposal, shortening
+from rollout_local.simulator.dspy_prompts import (
+    Example,
+    Form,
+    Proposal,
+    feedback_in,
+    instruction_in,
+    names_in,
+    proposal,
+    shortening,
+)
+from rollout_local.simulator.dspy_prompts import form as dspy_form
 from rollout_local.simulator.lessons import Fact, add_line, learn, write
 from rollout_local.simulator.script import Reflection, Student
 
@@ -21,14 +32,33 @@ _RUBBISH = ("", "???", "...", "\n\n", "[]", "null")
 
 
 def answer(rules: Reflection, ask: Ask, chance: Chance) -> str:
-    """The reply to a proposal prompt in the script's form; any other request is answered as by a student."""
+    """The reply to a proposal prompt in the script's form, or to a form that wants advice or an instruction.
+
+    Any other request is answered as by a student.
+    """
     prompt = proposal(ask.message) or proposal(ask.system)  # without a system message the whole text is there
     if prompt is not None:
         return _sent(rules, "new_instruction", propose(rules, prompt, chance), chance)
     long = shortening(ask.message)
     if long is not None:
         return _sent(rules, "shortened_instruction", _shortened(*long), chance)
+    form = dspy_form(ask)
+    if form is not None and (form.mappings or instruction_in(form.message) is not None):
+        return form.fill(json.dumps(_filled(rules, form, chance), ensure_ascii=False))
     return student.answer(_ANYONE, ask, chance)
+
+
+def _filled(rules: Reflection, form: Form, chance: Chance) -> dict[str, Any]:
+    """Advice for each of the names that are given, and an instruction better than the one that is given."""
+    examples = tuple(Example("", text) for text in feedback_in(form.message))
+    given = instruction_in(form.message) or ""
+    prompt = Proposal(given, examples, None)
+    lines = [fact.line for fact in _facts(rules, prompt, chance)][: rules.max_new]
+    advice = " ".join(lines or ([pick(rules.advice, "advice", chance.seed, chance.key)] if rules.advice else []))
+    filled: dict[str, Any] = {name: dict.fromkeys(names_in(form.message), advice) for name in form.mappings}
+    if given:
+        filled |= {name: propose(rules, prompt, chance) for name in form.fields if name.endswith("_instruction")}
+    return filled
 
 
 def propose(rules: Reflection, prompt: Proposal, chance: Chance) -> str:

@@ -35,8 +35,9 @@ another model of the same file, or else of the built-in script, and replaces the
 
     Directives which a student obeys wherever they stand in its instructions: see `directives.py`.
 
-**Reflection**, a model that reads a DSPy GEPA proposal prompt and writes a better instruction. Any other request is
-answered as by a student.
+**Reflection**, a model that reads a DSPy GEPA proposal prompt and writes a better instruction. A form of DSPy's that
+has an instruction, or that wants a text for each of some names, is filled from the feedback in it in the same way;
+any other request is answered as by a student.
 
     lessons     what it can learn from one line of feedback (first ones first):
         pattern     regex with named groups over one line of feedback; `<quoted:NAME>` stands for a JSON string with

@@ -11,7 +11,9 @@ import inspect
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +26,8 @@ from rollout_local.errors import InputError
 from rollout_local.targets import program_records
 from rollout_local.targets.program_metric import Metric, ScoredBy
 from rollout_local.targets.source import source_of
+
+_models: ContextVar[Mapping[str, Any] | None] = ContextVar("rollout_sampled_models", default=None)
 
 KEPT = 16
 """Copies of the program, one per candidate, that are kept ready."""
@@ -146,7 +150,7 @@ class ProgramTarget:
 
         from rollout_local.targets.program_spans import spans_of
 
-        program, example = self.with_texts(candidate), self.example(task)
+        program, example = self._ready(candidate), self.example(task)
         dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)
         with spans_of(program), dspy.context(trace=[]):
             try:
@@ -154,8 +158,8 @@ class ProgramTarget:
             except AdapterParseError as error:
                 return self._unparsed(program, error, dspy.settings.trace)
             trace = list(dspy.settings.trace)
-        verdict, objectives = (None, {}) if self.metric is None else self.metric.verdict(example, returned)
-        answer = program_records.answer_of(program, returned, trace, objectives)
+        verdict, objectives, bare = (None, {}, False) if self.metric is None else self.metric.verdict(example, returned)
+        answer = program_records.answer_of(program, returned, trace, objectives, bare=bare)
         return ProgramResult(
             output=program_records.shown(answer), verdict=verdict, answer=answer,
             record=program_records.encode(answer, program),
@@ -164,6 +168,25 @@ class ProgramTarget:
     def recall(self, record: Mapping[str, Any], candidate: Candidate) -> Answer:
         """The answer that `record` keeps."""
         return program_records.decode(record, self.with_texts(candidate))
+
+    @contextmanager
+    def sampled(self, models: Mapping[str, Any]) -> Iterator[None]:
+        """Inside the block, in this context, `run` lets the predictors that are named ask these models."""
+        token = _models.set(models)
+        try:
+            yield
+        finally:
+            _models.reset(token)
+
+    def _ready(self, candidate: Candidate) -> Any:
+        """The program to run: the shared copy, or one of its own where its predictors ask other models this time."""
+        models = _models.get()
+        if not models:
+            return self.with_texts(candidate)
+        program = apply(self.module.deepcopy(), candidate)
+        for name, predictor in program.named_predictors():
+            predictor.lm = models.get(name, predictor.lm)
+        return program
 
     def with_texts(self, candidate: Candidate) -> Any:
         """The program with a candidate's texts; the same copy for all trials of one candidate."""
@@ -196,8 +219,9 @@ def apply(program: Any, candidate: Candidate) -> Any:
         if name in predictors:
             predictors[name].signature = predictors[name].signature.with_instructions(text)
         elif name.endswith(DEMOS) and name.removesuffix(DEMOS) in predictors:
-            demos = [dspy.Example(**demo) for demo in json.loads(text)]
-            predictors[name.removesuffix(DEMOS)].demos = demos
+            predictor = predictors[name.removesuffix(DEMOS)]
+            demos = [program_records.typed(demo, [predictor.signature]) for demo in json.loads(text)]
+            predictor.demos = [dspy.Example(**demo) for demo in demos]
         else:
             msg = f"the program has no predictor {name!r} (it has {', '.join(predictors)})"
             raise InputError(msg)
@@ -216,7 +240,7 @@ def saved(target: ProgramTarget, candidate: Candidate) -> str:
         text = path.read_text(encoding="utf-8")
         again = target.module.deepcopy()
         again.load(str(path))
-    if canonical_json(_texts(again)) != canonical_json(_texts(program)):
+    if _said(again) != _said(program):
         msg = f"target {target.id!r}: the program does not come back from its own JSON as it was"
         raise InputError(msg)
     return text
@@ -232,8 +256,14 @@ def ensemble_of(
     return Ensemble(reduce_fn=reduce_fn, size=size).compile(programs)
 
 
-def _texts(program: Any) -> dict[str, Any]:
-    return {name: predictor.signature.instructions for name, predictor in program.named_predictors()}
+def _said(program: Any) -> str:
+    """Instructions and demonstrations, as JSON."""
+    return canonical_json(
+        {
+            name: [predictor.signature.instructions, [program_records.plain(dict(demo)) for demo in predictor.demos]]
+            for name, predictor in program.named_predictors()
+        }
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -32,21 +32,21 @@ class ScoredBy:
         self.function = metric
         self.gave_no_feedback = False
 
-    def verdict(self, example: Any, prediction: Any) -> tuple[Verdict, dict[str, float]]:
-        """Grade a prediction of the whole program: the verdict, and further scores by name.
+    def verdict(self, example: Any, prediction: Any) -> tuple[Verdict, dict[str, float], bool]:
+        """The verdict on a prediction of the whole program, further scores by name, and whether it was a bare number.
 
         Raises `GradingError` where the metric fails, or gives no score in [0, 1]; what a provider raises in a
         metric that asks a model comes through as the error that caused it.
         """
-        score, feedback, objectives = self._called(example, prediction, None, None, None)
-        return Verdict(score=score, passed=score >= 1.0, feedback=feedback), objectives
+        score, feedback, objectives, bare = self._called(example, prediction, None, None, None)
+        return Verdict(score=score, passed=score >= 1.0, feedback=feedback), objectives, bare
 
     def feedback(self, example: Any, prediction: Any, trace: Any, pred_name: str, pred_trace: Any) -> dict[str, Any]:
         """What the metric says to one predictor: `{"score": …, "feedback": …}`. Raises as `verdict` does."""
-        score, feedback, _ = self._called(example, prediction, trace, pred_name, pred_trace)
+        score, feedback, _, _ = self._called(example, prediction, trace, pred_name, pred_trace)
         return {"score": score, "feedback": feedback}
 
-    def _called(self, *arguments: Any) -> tuple[float, str, dict[str, float]]:
+    def _called(self, *arguments: Any) -> tuple[float, str, dict[str, float], bool]:
         try:
             returned = self.function(*arguments)
         except (Exception, SystemExit) as error:
@@ -56,12 +56,12 @@ class ScoredBy:
             raise
         return self._read(returned)
 
-    def _read(self, returned: Any) -> tuple[float, str, dict[str, float]]:
+    def _read(self, returned: Any) -> tuple[float, str, dict[str, float], bool]:
         fields = _fields(returned)
         if fields is None:
             self.gave_no_feedback = True
             score = _unit(returned)
-            return score, f"This trajectory got a score of {returned}.", {}
+            return score, f"This trajectory got a score of {returned}.", {}, True
         if "score" not in fields:
             msg = f"the program's metric returned no score, only {', '.join(map(str, fields)) or 'nothing'}"
             raise GradingError(msg)
@@ -71,7 +71,7 @@ class ScoredBy:
             self.gave_no_feedback = True
             feedback = f"This trajectory got a score of {fields['score']}."
         objectives = {str(name): float(value) for name, value in (fields.get("objective_scores") or {}).items()}
-        return score, str(feedback), objectives
+        return score, str(feedback), objectives, False
 
 
 def _fields(returned: Any) -> Mapping[str, Any] | None:

@@ -14,6 +14,8 @@ def answer_of(
     trace: Sequence[tuple[Any, Mapping[str, Any], Any]],
     objectives: Mapping[str, float],
     unparsed: Unparsed | None = None,
+    *,
+    bare: bool = False,
 ) -> Answer:
     """The answer that a program gave, with its trace: DSPy's `(predictor, inputs, prediction)` per call."""
     import dspy
@@ -25,7 +27,8 @@ def answer_of(
         if id(predictor) in names
     )
     is_prediction = isinstance(returned, dspy.Prediction)
-    return Answer(dict(returned.items()) if is_prediction else returned, is_prediction, calls, objectives, unparsed)
+    value = dict(returned.items()) if is_prediction else returned
+    return Answer(value, is_prediction, calls, objectives, unparsed, bare)
 
 
 def shown(answer: Answer) -> Any:
@@ -53,6 +56,8 @@ def encode(answer: Answer, program: Any) -> dict[str, Any] | None:
         "calls": [[call.predictor, plain(call.inputs), plain(call.outputs)] for call in answer.calls],
         "objectives": dict(answer.objectives),
     }
+    if answer.bare:
+        record["bare"] = True
     if answer.unparsed is not None:
         failed = answer.unparsed
         record["unparsed"] = [failed.predictor, failed.adapter, failed.reply, plain(failed.parsed)]
@@ -69,14 +74,14 @@ def decode(record: Mapping[str, Any], program: Any) -> Answer:
     """The answer that a record keeps, its fields in the types that the program's signatures declare."""
     signatures = {name: predictor.signature for name, predictor in program.named_predictors()}
     calls = tuple(
-        Call(name, _typed(inputs, [signatures[name]]), _typed(outputs, [signatures[name]]))
+        Call(name, typed(inputs, [signatures[name]]), typed(outputs, [signatures[name]]))
         for name, inputs, outputs in record["calls"]
     )
     value = record["value"]
     if record["is_prediction"]:
-        value = _typed(value, [signatures[call.predictor] for call in reversed(calls)])
+        value = typed(value, [signatures[call.predictor] for call in reversed(calls)])
     unparsed = Unparsed(*record["unparsed"]) if "unparsed" in record else None
-    return Answer(value, record["is_prediction"], calls, record["objectives"], unparsed)
+    return Answer(value, record["is_prediction"], calls, record["objectives"], unparsed, record.get("bare", False))
 
 
 NOT_PLAIN = object()
@@ -100,7 +105,8 @@ def _has_gap(value: Any) -> bool:
     return value is NOT_PLAIN
 
 
-def _typed(fields: Mapping[str, Any], signatures: Sequence[Any]) -> dict[str, Any]:
+def typed(fields: Mapping[str, Any], signatures: Sequence[Any]) -> dict[str, Any]:
+    """Fields of JSON values in the types that the signatures declare; a field that none declares as it is."""
     return {name: _read(value, name, signatures) for name, value in fields.items()}
 
 
