@@ -13,7 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -41,10 +41,28 @@ def is_rollout_file(path: Path) -> bool:
     The next process that leaves then takes itself for the last, removes the WAL, and our readers see nothing new.
     """
     try:
-        with closing(_connect(Source("", path, immutable=True))) as connection:
-            return bool(connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID)
-    except sqlite3.Error:
+        found = path.stat()
+    except OSError:
         return False
+    file = (path, found.st_dev, found.st_ino)
+    if file not in _ours and _has_our_id(path):
+        _ours.add(file)
+    return file in _ours
+
+
+_ours: set[tuple[Path, int, int]] = set()
+"""Files that are ours. Those of others are looked into again: an empty one may become ours."""
+
+
+def _has_our_id(path: Path) -> bool:
+    """Read as it stands, which leaves nothing beside the file; then as other readers do, since a file that is being
+    written to has no whole first page for whoever takes no lock.
+    """
+    for immutable in (True, False):
+        with suppress(sqlite3.Error), closing(_connect(Source("", path, immutable))) as connection:
+            if connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID:
+                return True
+    return False
 
 
 def must_be_immutable(path: Path, writable: Callable[[Path], bool]) -> bool:

@@ -63,7 +63,8 @@ def pareto(visit: Visit) -> Page:
             {**row, "wins": wins.get(row["number"], 0), "mean": mean_of(run, row, "val"),
              "href": run.candidate_link(row["number"])} for row in ranked
         ],
-        "task_count": len(tasks), "rows": tasks[:MOST_TASKS],
+        "task_count": len(tasks),
+        "rows": [{**task, "href": run.task_link(task["task"], "val")} for task in tasks[:MOST_TASKS]],
         "shown": (min(len(ranked), ROWS), min(len(tasks), COLUMNS)),
         "heat": _map(ranked[:ROWS], cells, [task["task"] for task in tasks[:COLUMNS]]) if tasks else None,
     })  # fmt: skip
@@ -85,6 +86,7 @@ def _tasks(run: RunVisit, ranked: list[Any], cells: dict[int, dict[str, float]])
         scores = {numbers[candidate]: of[task] for candidate, of in cells.items() if task in of}
         top = max(scores.values())
         leaders = [number for number, score in scores.items() if score >= top - 1e-9]
-        rows.append({"task": task, "top": top, "leaders": leaders, "before": before.get(task), "after": after.get(task),
-                     "href": run.task_link(task, "val")})  # fmt: skip
+        rows.append(
+            {"task": task, "top": top, "leaders": leaders, "before": before.get(task), "after": after.get(task)}
+        )
     return sorted(rows, key=lambda row: (row["top"], row["after"] or 0, row["task"]))
