@@ -43,7 +43,7 @@ def _of(name: str, target: Target) -> Advice:
         if name == "gepa":
             return Advice(name, "fits", "the verifier says in words what is wrong with each output, and GEPA reads it")
         return Advice(name, "refused", ONLY_PROGRAMS[name])
-    number_only = target.metric is not None and not _speaks(target.metric.function)
+    number_only = target.metric is not None and not speaks(target.metric.function)
     if name == "gepa":
         if number_only:
             why = "the metric gives a bare number, so GEPA has no words to reflect on; return feedback with the score"
@@ -59,7 +59,7 @@ _WHY = {
 }
 
 
-def _speaks(metric: object) -> bool:
+def speaks(metric: object) -> bool:
     """The metric's source mentions feedback: whether a metric gives it cannot be seen without running it."""
     try:
         return "feedback" in inspect.getsource(metric)  # type: ignore[arg-type]

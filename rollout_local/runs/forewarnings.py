@@ -15,7 +15,9 @@ from rollout_local.domain.target import AgentResult
 from rollout_local.domain.verdict import VerifierSpec
 from rollout_local.errors import GradingError
 from rollout_local.models import price
+from rollout_local.runs.advice import speaks
 from rollout_local.runs.setup import Setup
+from rollout_local.targets.program import ProgramTarget
 from rollout_local.verifiers.grade import grade
 
 ALIKE = 0.8
@@ -69,6 +71,9 @@ def spend_range(setup: Setup) -> tuple[float, float] | None:
 
 def findings(setup: Setup) -> Iterator[tuple[str, str, str]]:
     """All of it as `(check, status, detail)`."""
+    if _takes_every_run(setup):
+        said = "DSPy takes every run for a demonstration where a metric returns a Prediction, even one that scores 0"
+        yield "optimizer", "warn", f"{said}; give metric_threshold with --arg"
     pairs = near_duplicates(setup)
     if pairs:
         shown = ", ".join(f"{a} and {b}" for a, b in pairs[:SHOWN])
@@ -82,6 +87,18 @@ def findings(setup: Setup) -> Iterator[tuple[str, str, str]]:
     elif setup.config.task_model is not None:
         name = setup.config.task_model
         yield "spend", "ok", f"not known: there is no price for {name} here; give --price {name}=IN,OUT"
+
+
+def _takes_every_run(setup: Setup) -> bool:
+    """The optimizer collects demonstrations by a metric that gives words, with no threshold."""
+    target, config = setup.target, setup.config
+    if not isinstance(target, ProgramTarget) or target.metric is None or not speaks(target.metric.function):
+        return False
+    if config.optimizer == "mipro":
+        return "metric_threshold" not in config.arguments
+    steps = (config.strategy or "random_search").split(" -> ") if config.optimizer == "bettertogether" else []
+    collecting = [step for step in steps if step in {"bootstrap", "random_search", "mipro"}]
+    return any("metric_threshold" not in config.arguments.get(step, {}) for step in collecting)
 
 
 def _of_verifiers(setup: Setup, tasks: Sequence[Task]) -> Iterator[tuple[str, str, str]]:

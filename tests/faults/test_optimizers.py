@@ -151,3 +151,20 @@ def test_a_program_without_a_model_to_sample_is_refused(nursery: Nursery, tmp_pa
     done = nursery.run(project, "optimize", "create", *flags, "--optimizer", "simba")
     assert done.code == 2
     assert "give --task-model" in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(("flags", "warned"), [([], True), (["--arg", "metric_threshold=0.7"], False)])
+def test_a_dry_run_says_where_every_run_would_become_a_demonstration(
+    nursery: Nursery, tmp_path: Path, flags: list[str], warned: bool
+) -> None:
+    project = program_project(tmp_path, "http://127.0.0.1:9/v1")
+    metric = "\n\ndef metric(gold, pred, *_):\n    return dspy.Prediction(score=0.5, feedback='so so')\n"
+    text = PROGRAM.replace("import rollout_local as rollout\n", "import rollout_local as rollout\n" + metric)
+    (project.folder / "target.py").write_text(text.replace('id="support"', 'id="support", metric=metric'))
+    given = project.flags
+    at = given.index("--verifier")
+    done = nursery.run(
+        project, "optimize", "dry-run", *given[:at], *given[at + 2 :], "--optimizer", "mipro", *flags, "--json"
+    )
+    assert done.code == 0, done.stderr
+    assert ("Prediction" in done.stdout) == warned
