@@ -10,8 +10,7 @@ import json
 
 from rollout_local.simulator import student
 from rollout_local.simulator.chat import Ask
-from rollout_local.simulator.concepts import Chance
-from rollout_local.simulator.dice import fraction, pick
+from rollout_local.simulator.dice import Chance, fraction, pick
 from rollout_local.simulator.dspy_prompts import Proposal, proposal, shortening
 from rollout_local.simulator.lessons import Fact, add_line, learn, write
 from rollout_local.simulator.script import Reflection, Student
