@@ -90,7 +90,7 @@ def accepted_merge(project: Project) -> str:
 
 
 def points(count: int, whole: Whole) -> list[dict[str, Any]]:
-    """The first in a merge, while its sample of val is not through; then calls, before they leave or when they are answered; then times."""
+    """The first while a merge is on its sample of val; then calls, before they leave or when answered; then times."""
     dice = random.Random(count)
     spread = [1 + n * whole.calls // (count // 2) for n in range(count // 2)]
     inside = [whole.merge[4], *(dice.choice(whole.merge) for _ in range(count // 10))]
