@@ -6,21 +6,12 @@ its instructions have the exact one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from rollout_local.simulator.dice import fraction, pick
+from rollout_local.simulator.dice import Chance, fraction, pick
+from rollout_local.simulator.reading import read
 from rollout_local.simulator.script import Concept, Cue, Label, Slip, Student
 from rollout_local.simulator.words import spells
-
-
-@dataclass(frozen=True)
-class Chance:
-    """What a choice may depend on: the seed, the request's key, and `twist` (0 but for further samples)."""
-
-    seed: int
-    key: str
-    twist: int = 0
 
 
 def values(rules: Student, instructions: str, message: str, chance: Chance) -> dict[str, Any]:
@@ -28,6 +19,10 @@ def values(rules: Student, instructions: str, message: str, chance: Chance) -> d
     answer: dict[str, Any] = {}
     for concept in rules.fields:
         if concept.needs is not None and not concept.needs.search(instructions):
+            continue
+        if concept.extract:
+            text = read(concept, instructions, message, chance)
+            answer |= {} if text is None else {concept.key: text}
             continue
         labels = _slipped(concept, _labels(concept, instructions, message), rules.slips, instructions, chance)
         if labels is None:

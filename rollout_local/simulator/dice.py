@@ -7,10 +7,20 @@ between; so an answer is a function of its request, and not of the order in whic
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Chance:
+    """What a choice may depend on: the seed, the request's key, and `twist` (0 but for further samples)."""
+
+    seed: int
+    key: str
+    twist: int = 0
 
 
 def digest(*parts: object) -> int:

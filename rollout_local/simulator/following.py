@@ -12,8 +12,7 @@ from typing import Any
 
 import orjson
 
-from rollout_local.simulator.concepts import Chance
-from rollout_local.simulator.dice import pick
+from rollout_local.simulator.dice import Chance, pick
 from rollout_local.simulator.directives import Directive, Kind
 from rollout_local.simulator.examples import example_of
 from rollout_local.simulator.words import content_words, mentions

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from rollout_local.errors import InputError
 from rollout_local.simulator import chat, reflection, student
-from rollout_local.simulator.concepts import Chance
+from rollout_local.simulator.dice import Chance
 from rollout_local.simulator.faults import REFUSALS, Fault, choose, parse_faults, spoil
 from rollout_local.simulator.script import Reflection, Script, Student
 

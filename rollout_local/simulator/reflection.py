@@ -11,8 +11,7 @@ from typing import Any
 
 from rollout_local.simulator import student
 from rollout_local.simulator.chat import Ask
-from rollout_local.simulator.concepts import Chance
-from rollout_local.simulator.dice import fraction, pick
+from rollout_local.simulator.dice import Chance, fraction, pick
 from rollout_local.simulator.dspy_prompts import (
     Example,
     Form,

@@ -30,6 +30,16 @@ another model of the same file, or else of the built-in script, and replaces the
     cue:    pattern (regex over the message), needs (regex over the INSTRUCTIONS without which the cue goes unnoticed:
             the model thinks of it only when told), unless (regex over the message that rules the cue out), priority
 
+    A field with `extract` in the place of labels is read off the message. In a prompt of DSPy's adapters it answers the
+    output field of its key; a prompt that asks for such fields is answered with them alone.
+
+    extract:  ways to read ([]), tried in order; the first that finds something has it:
+        pattern (regex over the message; the named group `value` is what is found), needs (regex over the INSTRUCTIONS
+        without which it is not tried), unless (regex over the INSTRUCTIONS with which it is not tried)
+    wordings: how it is said ([]: as it is); the first that fits: say (a string or a list of them, one is chosen by hash
+        of the message; `{value}` is what was found), needs (regex over the INSTRUCTIONS), when (regex over the message)
+    default:  what is said where nothing was found (null: left out); `{words}` is replaced by words of the message
+
     Vocabulary rule: a label (or key) is written by its exact name only if the instructions have that name as a word of
     its own, same case; otherwise its habit is written.
 
@@ -131,18 +141,63 @@ class Label(_Part):
         return (self.habit,)
 
 
+class Extract(_Part):
+    """A way to read something off the message."""
+
+    pattern: Regex
+    needs: Regex | None = None
+    unless: Regex | None = None
+
+    @model_validator(mode="after")
+    def _finds_a_value(self) -> Extract:
+        if "value" not in self.pattern.groupindex:
+            msg = f"the pattern {self.pattern.pattern!r} has no group (?P<value>…), which is what it finds"
+            raise ValueError(msg)
+        return self
+
+
+class Wording(_Part):
+    """A way to say what was read off the message."""
+
+    say: str | Annotated[tuple[str, ...], Field(min_length=1)]
+    needs: Regex | None = None
+    when: Regex | None = None
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """At least one."""
+        return (self.say,) if isinstance(self.say, str) else self.say
+
+
 class Concept(_Part):
-    """Something that the model can tell from a message: one label, or a set of them."""
+    """Something that the model can tell from a message: one label, a set of them, or a text that stands in it."""
 
     key: str
-    labels: tuple[Label, ...]
+    labels: tuple[Label, ...] = ()
     key_habit: str | None = None
     default: str | tuple[str, ...] | None = None
     set: bool = False
     needs: Regex | None = None
+    extract: tuple[Extract, ...] = ()
+    wordings: tuple[Wording, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_either_told_or_read(self) -> Concept:
+        if ("labels" in self.model_fields_set) == bool(self.extract):
+            msg = f"{self.key!r} needs either labels or extract, one of the two"
+            raise ValueError(msg)
+        if self.labels and self.wordings:
+            msg = f"{self.key!r} has labels, which need no wordings: they are for extract"
+            raise ValueError(msg)
+        if self.extract and (self.set or self.key_habit or isinstance(self.default, tuple)):
+            msg = f"{self.key!r} has extract, which gives one text: set, key_habit and a list as default do not apply"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _default_is_a_label(self) -> Concept:
+        if self.extract:
+            return self
         unknown = [name for name in self.defaults if name not in {label.name for label in self.labels}]
         if unknown:
             msg = f"default {unknown[0]!r} is not the name of a label of {self.key!r}"

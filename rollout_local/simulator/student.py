@@ -10,8 +10,8 @@ from typing import Any
 
 from rollout_local.simulator import dspy_prompts
 from rollout_local.simulator.chat import Ask
-from rollout_local.simulator.concepts import Chance, values
-from rollout_local.simulator.dice import pick
+from rollout_local.simulator.concepts import values
+from rollout_local.simulator.dice import Chance, pick
 from rollout_local.simulator.directives import Directive, parse
 from rollout_local.simulator.following import as_json, exact, free_text, json_object, override
 from rollout_local.simulator.script import Student
@@ -23,7 +23,15 @@ def answer(rules: Student, ask: Ask, chance: Chance) -> str:
     form = dspy_prompts.form(ask)
     if form is None:
         return _reply(rules, ask, ask.system, ask.message, chance)
+    read = tuple(field for field in rules.fields if field.extract and field.key in form.fields)
+    if read:
+        return form.fill(as_json(_read(rules.model_copy(update={"fields": read}), form, chance)))
     return form.fill(_reply(rules, ask, form.objective, form.message, chance, bare=True))
+
+
+def _read(rules: Student, form: dspy_prompts.Form, chance: Chance) -> dict[str, Any]:
+    directives = [rule for rule in parse(form.objective)[: rules.follow] if rule.applies(form.message)]
+    return override(directives, values(rules, form.objective, form.message, chance))
 
 
 def _reply(rules: Student, ask: Ask, instructions: str, message: str, chance: Chance, bare: bool = False) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rollout_local.simulator import load_script
-from rollout_local.simulator.concepts import Chance
+from rollout_local.simulator.dice import Chance
 from rollout_local.simulator.dspy_prompts import Example, Proposal, proposal, shortening
 from rollout_local.simulator.reflection import propose
 from rollout_local.simulator.script import Reflection
