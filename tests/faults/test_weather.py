@@ -83,7 +83,7 @@ def test_a_reflection_model_that_refuses_the_key_stops_after_one_call(
 def test_a_server_that_only_hangs_is_given_up_and_nothing_is_scored(
     make_one: Make, simulate: Simulate, calm: Calm
 ) -> None:
-    project, done = run(make_one, simulate(faults="hang:1"), "--timeout", "0.2", code=3)
+    project, done = run(make_one, simulate(faults="hang:1"), "--timeout", "2", code=3)
     assert (done["status"], done["stop_reason"]) == ("paused", "error")
     assert "did not answer in time" in done["message"] or "time limit" in done["message"]
     assert trials(project, "outcome != 'timeout'") == 0
