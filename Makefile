@@ -38,7 +38,7 @@ ui: $(VENV)/installed ## browse the demo's run (or DB=file)
 	@$(BIN)/rollout ui --db $(or $(DB),$(DEMO_DB))
 
 test: $(VENV)/test-installed ## the whole test suite
-	$(BIN)/python -m pytest -q -n auto -m "not long" $(COVERAGE)
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not long" $(COVERAGE)
 
 check: COVERAGE = --cov --cov-report=term
 check: $(VENV)/dev-installed lint types layers test ## format, lint, types, layers, tests with their coverage: what CI calls
