@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -156,6 +157,8 @@ def _prices(values: tuple[str, ...]) -> dict[str, tuple[float, float]]:
         model, _, pair = value.partition("=")
         try:
             per_in, per_out = (float(part) for part in pair.split(","))
+            if not (model and 0 <= per_in < math.inf and 0 <= per_out < math.inf):
+                raise ValueError(value)
         except ValueError:
             msg = f"--price takes MODEL=IN,OUT (USD per million input and output tokens), not {value!r}"
             raise click.UsageError(msg) from None

@@ -76,6 +76,8 @@ class TrialOutcome(StrEnum):
     CANCELLED = "cancelled"
 
 
+UNREADABLE = "unreadable"
+"""The `error_kind` of a trial in which a program's predictor could not read the reply of its model."""
 TARGET_FAILED = "target"
 """The `error_kind` of a trial whose target failed on its own account; it is scored 0, with the error as feedback."""
 
@@ -208,6 +210,6 @@ OPERATIONAL = frozenset(
 """Fields of `RunConfig` that do not decide the search: hosts, limits of time and cost, names, the gate."""
 
 __all__ = [
-    "DEFAULT_REFLECTION_PARAMS", "MOVES", "OPERATIONAL", "SPLITS", "TARGET_FAILED", "CandidateStatus", "Phase",
-    "RunConfig", "RunStatus", "StopReason", "TrialKey", "TrialOutcome",
+    "DEFAULT_REFLECTION_PARAMS", "MOVES", "OPERATIONAL", "SPLITS", "TARGET_FAILED", "UNREADABLE", "CandidateStatus",
+    "Phase", "RunConfig", "RunStatus", "StopReason", "TrialKey", "TrialOutcome",
 ]  # fmt: skip

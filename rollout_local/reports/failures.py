@@ -10,16 +10,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rollout_local.domain.dataset import SPLITS
-from rollout_local.domain.run import TARGET_FAILED
+from rollout_local.domain.run import TARGET_FAILED, UNREADABLE
 from rollout_local.reports.visible import first_line
 
 SHOWN = 200
 """Characters of the first error that are shown."""
 
 
-def of_trials(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def of_trials(
+    trials: Sequence[Mapping[str, Any]], kinds: Sequence[str] = (TARGET_FAILED, UNREADABLE)
+) -> dict[str, Any] | None:
     """`{trials, of, first: {candidate, split, task, error}}` over final trials, or None where there is none."""
-    failed = [trial for trial in trials if trial["error_kind"] == TARGET_FAILED]
+    failed = [trial for trial in trials if trial["error_kind"] in kinds]
     if not failed:
         return None
     first = min(failed, key=_place)

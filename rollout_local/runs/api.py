@@ -22,6 +22,7 @@ from rollout_local.search.arguments import by_name
 from rollout_local.search.task_model import connection_of
 from rollout_local.store import reads
 from rollout_local.store.schema import Store, open_store
+from rollout_local.targets.program import ProgramTarget
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def run(
     with environment.for_target(config, offline_keys=config.record_mode == "none"):
         setup = prepare(config, root, None)
     require_runnable(setup, root)
+    _require_metric((gepa or {}).get("metric"), setup)
     _require_hash_seed(setup)
     for _, sentence in setup.warnings:
         (watch or Silent()).note("warning", sentence)
@@ -101,7 +103,10 @@ SETTINGS_OF_GEPA = {
 
 def _of_gepa(given: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that keyword arguments of `dspy.GEPA` mean."""
-    others = dict(given)
+    if not isinstance(given, Mapping):
+        msg = f"gepa is a dict of dspy.GEPA's keyword arguments, not {given!r}"
+        raise InputError(msg)
+    others = {name: value for name, value in given.items() if name != "metric"}
     lm = others.pop("reflection_lm", None)
     found = {} if lm is None else connection_of(lm)
     for name, setting in SETTINGS_OF_GEPA.items():
@@ -115,11 +120,18 @@ def _text(path: str | Path | None) -> str | None:
     return None if path is None else str(path)
 
 
+def _require_metric(metric: Any, setup: Setup) -> None:
+    own = setup.target.metric if isinstance(setup.target, ProgramTarget) else None
+    if metric is not None and (own is None or own.function is not metric):
+        msg = f"target {setup.target.id!r} is graded as it was registered; leave gepa's metric out, or give the same"
+        raise InputError(msg)
+
+
 def _require_hash_seed(setup: Setup) -> None:
     if len(setup.target.baseline.components) > 1 and sys.flags.hash_randomization and _merges(setup.config):
         msg = (
             "this search may merge candidates, and Python's hashes differ from one start to the next: start Python "
-            "with PYTHONHASHSEED=0, use `rollout optimize run` (which does), or give arguments={'use_merge': False}"
+            "with PYTHONHASHSEED=0, use `rollout optimize run` (which does), or give gepa={'use_merge': False}"
         )
         raise InputError(msg)
 

@@ -18,7 +18,7 @@ from typing import Any
 from rollout_local.domain.dataset import Task
 from rollout_local.domain.identity import canonical_json
 from rollout_local.domain.program import Answer, ProgramResult
-from rollout_local.domain.run import TARGET_FAILED, Phase, TrialKey, TrialOutcome
+from rollout_local.domain.run import TARGET_FAILED, UNREADABLE, Phase, TrialKey, TrialOutcome
 from rollout_local.domain.target import AgentResult, Candidate, output_text
 from rollout_local.domain.verdict import Verdict, VerifierSpec
 from rollout_local.errors import InputError, Paused, ProviderError, TargetError
@@ -214,7 +214,7 @@ class Evaluator:
         kind, text = _stored(result.output)
         base = replace(base, output=text, output_kind=kind, metadata=_plain(result.metadata))
         if isinstance(result, ProgramResult):
-            base = replace(base, answer=result.record, error=result.error)
+            base = replace(base, answer=result.record, error=result.error, error_kind=result.error and UNREADABLE)
             if result.verdict is not None:
                 return _scored(base, result.verdict)
         try:

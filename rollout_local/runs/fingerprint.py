@@ -72,6 +72,10 @@ def require_same(
 
     `explain` may hold, by input, a text that shows the difference.
     """
+    unknown = sorted(set(accepted) - set(seen))
+    if unknown:
+        msg = f"there is no input {unknown[0]!r} to accept a change of; the inputs are {', '.join(seen)}"
+        raise InputError(msg)
     changed = list(differences(locked, seen))
     for name, was, now in changed:
         if name not in accepted:

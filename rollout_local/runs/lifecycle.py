@@ -39,7 +39,7 @@ from rollout_local.runs.logdir import LogDir
 from rollout_local.runs.pace import Pace
 from rollout_local.runs.passes import Attempt
 from rollout_local.runs.reflection import Reflector
-from rollout_local.runs.setup import Setup, check_unchanged, load, require_runnable
+from rollout_local.runs.setup import Setup, accept_inputs, check_unchanged, load, require_runnable
 from rollout_local.runs.spend import Spend
 from rollout_local.runs.stop import StopFlag
 from rollout_local.runs.watch import Silent, Watch
@@ -153,6 +153,8 @@ class _Runner:
         with self._recording(self.row["attempt"] + anew) as (recording, wire):
             attempt = self._begin(anew=anew)
             journal = Journal(self.store, self.run_id, attempt)
+            if taken_over:
+                accept_inputs(self.store, self.run_id, self.setup)
             for name in taken_over:
                 journal.add_event(now(), "warning", f"went on although the {name} changed (--accept-changed {name})")
             with environment.during(self.setup.config, self.run_id, attempt), beating(self.lease, self.stop):

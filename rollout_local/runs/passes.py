@@ -9,7 +9,7 @@ from typing import Any
 
 from rollout_local.domain.dataset import SPLITS, SplitName
 from rollout_local.domain.identity import canonical_json
-from rollout_local.domain.run import CandidateStatus, Phase, StopReason, TrialKey
+from rollout_local.domain.run import TARGET_FAILED, CandidateStatus, Phase, StopReason, TrialKey
 from rollout_local.domain.target import Candidate
 from rollout_local.errors import Paused, TargetFailed
 from rollout_local.models import key_of
@@ -112,8 +112,9 @@ class Attempt:
         found = failures.of_trials(baseline)
         if found is None:
             return
-        if found["trials"] == found["of"] and not self.setup.config.allow_failing_baseline:
-            raise TargetFailed(failures.of_every_task(found))
+        raised = failures.of_trials(baseline, [TARGET_FAILED])  # what could not be read, another text may mend
+        if raised is not None and raised["trials"] == raised["of"] and not self.setup.config.allow_failing_baseline:
+            raise TargetFailed(failures.of_every_task(raised))
         self._note("warning", f"baseline: {failures.sentence(found)}")
 
     def _search(self) -> SearchResult:

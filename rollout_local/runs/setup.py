@@ -31,7 +31,7 @@ from rollout_local.runs.fitness import require_fit
 from rollout_local.runs.target import find_again, find_target, pinned
 from rollout_local.search.engines import arguments_of, require_known
 from rollout_local.store import catalog, reads
-from rollout_local.store.lifecycle import insert_run
+from rollout_local.store.lifecycle import insert_run, set_inputs
 from rollout_local.store.schema import Store
 from rollout_local.targets.capability import require_goals
 from rollout_local.targets.program import ProgramTarget
@@ -212,6 +212,13 @@ def _with_kept_source(error: NotFound, run: Mapping[str, Any], folder: Path) -> 
         f"{problem}; the source that came with run {run['id']} is in {kept}: look at it, then copy it to where you "
         f"are, or reproduce the run with --source {shlex.quote(str(kept))}"
     )
+
+
+def accept_inputs(store: Store, run_id: str, setup: Setup) -> None:
+    """Write down that a run goes on with these inputs, so that the next start finds them unchanged."""
+    target_row = catalog.sync_target(store, setup.target, setup.config.modules, now())
+    fingerprint = setup.inputs
+    set_inputs(store, run_id, content_hash(fingerprint), canonical_json(fingerprint), target_row)
 
 
 def check_unchanged(store: Store, run: Mapping[str, Any], setup: Setup, accepted: Sequence[str]) -> list[str]:

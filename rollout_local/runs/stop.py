@@ -14,6 +14,7 @@ class StopFlag:
     """Set once, by the first reason to stop; every later check raises that reason."""
 
     def __init__(self) -> None:
+        self._children: list[StopFlag] = []
         self._reason: StopSearch | None = None
         self._set = threading.Event()
         self._lock = threading.Lock()
@@ -30,7 +31,20 @@ class StopFlag:
             if first:
                 self._reason = reason
                 self._set.set()
-            return first
+            children = self._children
+        for child in children if first else ():
+            child.stop(reason)
+        return first
+
+    def child(self) -> StopFlag:
+        """A flag of one run among several: what stops this one stops it too, and not the other way round."""
+        flag = StopFlag()
+        with self._lock:
+            self._children = [*(child for child in self._children if child.reason is None), flag]
+            reason = self._reason
+        if reason is not None:
+            flag.stop(reason)
+        return flag
 
     def check(self) -> None:
         """Raise the reason if there is one."""

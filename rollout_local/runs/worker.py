@@ -81,9 +81,11 @@ def run_claimed(
     """Run one claimed run to its end; what keeps it from starting fails it, with the reason as its message."""
     try:
         return execute(
-            store, row["id"], folder=folder, watch=watch or Silent(), fresh=bool(row["wants_fresh"]), stop=stop
+            store, row["id"], folder=folder, watch=watch or Silent(), fresh=bool(row["wants_fresh"]), stop=stop.child()
         )
     except RolloutError as error:
+        if reads.run(store, row["id"])["status"] == RunStatus.CANCELLED:
+            return Outcome(row["id"], RunStatus.CANCELLED, "cancelled", "cancelled before it began", 0)
         queue.settle(store, row["id"], RunStatus.FAILED, str(error), now())
         return Outcome(row["id"], RunStatus.FAILED, "error", str(error), 0)
 

@@ -7,7 +7,7 @@ pass its budget by up to a val pass. None of these is left on. The budget is kep
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from dspy.utils.callback import BaseCallback
 
 from rollout_local.domain.run import StopReason
 from rollout_local.domain.target import Candidate
-from rollout_local.errors import BudgetSpent, NoProposals
+from rollout_local.errors import BudgetSpent, InputError, NoProposals
 from rollout_local.models import DUMMY_KEY
 from rollout_local.search.engine import (
     Began,
@@ -53,6 +53,10 @@ def _search(spec: SearchSpec, signals: Signals) -> SearchResult:
     listener = Listener(spec, signals, train)
     budget = Budget(spec.budget)
     arguments = table().loaded(spec.arguments)
+    if arguments.get("track_best_outputs"):
+        arguments["track_stats"] = True  # GEPA asserts it; the store has both anyway
+    if callable(arguments.get("component_selector")):
+        arguments["component_selector"] = checked_selector(arguments["component_selector"])
     below = arguments.get("gepa_kwargs", {})
     optimizer = dspy.GEPA(**{
         **arguments,
@@ -79,6 +83,19 @@ def _search(spec: SearchSpec, signals: Signals) -> SearchResult:
             raise
     signals.should_stop()
     return SearchResult(best=listener.best, stop_reason=listener.stop_reason)
+
+
+def checked_selector(own: Callable[..., Sequence[str]]) -> Callable[..., Sequence[str]]:
+    """A component selector of the user's that must name components: GEPA would go on, and spend, without a proposal."""
+
+    def select(state: Any, trajectories: Any, scores: Any, index: int, candidate: dict[str, str]) -> Sequence[str]:
+        names: Sequence[str] = own(state, trajectories, scores, index, candidate)
+        if not names or any(name not in candidate for name in names):
+            msg = f"the component selector gave {names!r}; name some of {', '.join(candidate)}"
+            raise InputError(msg)
+        return names
+
+    return select
 
 
 def reflection_lm(spec: SearchSpec) -> Any:

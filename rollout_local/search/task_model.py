@@ -8,6 +8,7 @@ from typing import Any
 
 import dspy
 
+from rollout_local.errors import InputError
 from rollout_local.models import DUMMY_KEY, key_of
 
 
@@ -16,6 +17,9 @@ def connection_of(lm: Any) -> dict[str, Any]:
 
     Its key is not among them: that comes from the environment.
     """
+    if not isinstance(getattr(lm, "model", None), str) or not isinstance(getattr(lm, "kwargs", None), dict):
+        msg = f"reflection_lm is a dspy.LM, not {lm!r}; or give reflection_model, the name that litellm knows"
+        raise InputError(msg)
     kept = {name: value for name, value in lm.kwargs.items() if value is not None and name in _SENT}
     base = lm.kwargs.get("api_base") or lm.kwargs.get("base_url")
     return {

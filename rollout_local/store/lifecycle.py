@@ -99,6 +99,15 @@ def set_recording(store: Store, run_id: str, name: str | None) -> None:
         db.execute("UPDATE runs SET recording = ? WHERE id = ?", (name, run_id))
 
 
+def set_inputs(store: Store, run_id: str, fingerprint: str, inputs_json: str, target_row: int) -> None:
+    """The inputs that a run goes on with, where a change of one was accepted."""
+    with store.write() as db:
+        db.execute(
+            "UPDATE runs SET fingerprint = ?, fingerprint_json = ?, target_row_id = ? WHERE id = ?",
+            (fingerprint, inputs_json, target_row, run_id),
+        )
+
+
 def set_stop_reason(store: Store, run_id: str, reason: StopReason) -> None:
     """Say why the search ended."""
     with store.write() as db:

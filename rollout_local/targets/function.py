@@ -61,11 +61,13 @@ class FunctionTarget:
         """Execute once. Whatever the function raises comes through unchanged."""
         returned = self.function(task, candidate)
         if inspect.isawaitable(returned):
-            returned = _wait_for(returned)
+            returned = wait_for(returned)
         return as_result(returned)
 
 
-def _wait_for(awaitable: Awaitable[Any]) -> Any:
+def wait_for(awaitable: Awaitable[Any]) -> Any:
+    """What an awaitable gives, waited for on the loop of all async targets; raises what it raises."""
+
     async def finish() -> tuple[Any, BaseException | None]:
         try:
             return await awaitable, None

@@ -24,6 +24,7 @@ from rollout_local.domain.target import Candidate, TargetKind
 from rollout_local.domain.verdict import Verdict
 from rollout_local.errors import InputError
 from rollout_local.targets import program_records
+from rollout_local.targets.function import wait_for
 from rollout_local.targets.program_metric import Metric, ScoredBy
 from rollout_local.targets.source import source_of
 
@@ -154,7 +155,7 @@ class ProgramTarget:
         dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)
         with spans_of(program), dspy.context(trace=[]):
             try:
-                returned = program(**example.inputs())
+                returned = _answered(program, dict(example.inputs().items()))
             except AdapterParseError as error:
                 return self._unparsed(program, error, dspy.settings.trace)
             trace = list(dspy.settings.trace)
@@ -208,6 +209,14 @@ class ProgramTarget:
             output="", verdict=Verdict(score=0.0, passed=False, feedback=words), error=words, answer=answer,
             record=program_records.encode(answer, program),
         )  # fmt: skip
+
+
+def _answered(program: Any, inputs: Mapping[str, Any]) -> Any:
+    """What the program returns; a `forward` that is async, or an `aforward` alone, is waited for."""
+    if not hasattr(type(program), "forward"):
+        return wait_for(program.acall(**inputs))
+    returned = program(**inputs)
+    return wait_for(returned) if inspect.isawaitable(returned) else returned
 
 
 def apply(program: Any, candidate: Candidate) -> Any:

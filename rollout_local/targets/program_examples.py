@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rollout_local.domain.dataset import SPLITS, Dataset, Task
@@ -18,7 +18,7 @@ def dataset_of(examples: Any, slug: str) -> tuple[Dataset, dict[str, list[str]] 
     A task is named by its content, so that adding examples renames none. Raises `InputError` naming the example
     that cannot be a task.
     """
-    given = examples() if callable(examples) else examples
+    given = _made(examples, slug) if callable(examples) else examples
     if not isinstance(given, Mapping):
         return Dataset(name=slug, slug=slug, tasks=tuple(_tasks(given, "examples", slug))), None
     unknown = [name for name in given if ALIASES.get(name, name) not in SPLITS]
@@ -29,6 +29,14 @@ def dataset_of(examples: Any, slug: str) -> tuple[Dataset, dict[str, list[str]] 
     tasks = {task.name: task for listed in by_split.values() for task in listed}
     splits = {name: [task.name for task in listed] for name, listed in by_split.items()}
     return Dataset(name=slug, slug=slug, tasks=tuple(tasks.values())), splits
+
+
+def _made(examples: Callable[[], Any], slug: str) -> Any:
+    try:
+        return examples()
+    except Exception as error:
+        msg = f"target {slug!r}: making its examples failed: {type(error).__name__}: {error}"
+        raise InputError(msg) from error
 
 
 def _tasks(examples: Iterable[Any], where: str, slug: str) -> list[Task]:

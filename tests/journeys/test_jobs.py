@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 
 import pytest
@@ -35,6 +36,25 @@ def test_a_submitted_run_waits_until_a_worker_runs_it_as_run_would(make_project:
     direct = project.document("optimize", "run", *project.flags, "--max-metric-calls", "10")
     assert project.document("optimize", "digest", run)["digest"] == direct["digest"]
     assert project.document("optimize", "watch", run)["status"] == "completed"
+
+
+@pytest.mark.parametrize("moment", [("status", "running"), ("phase", "searching")], ids=["claimed", "searching"])
+def test_a_cancelled_job_does_not_end_its_worker(make_project: Make, simulate: Simulate, moment: str | None) -> None:
+    project = make_project(simulate(latency_ms=60).url)
+    first, second = submitted(project), submitted(project)
+    worker = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "rollout_local", "worker", "--once", "--json"],
+        cwd=project.folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OPENAI_API_KEY": ""},
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while project.document("optimize", "show", first)[moment[0]] != moment[1]:
+        assert time.monotonic() < deadline, "the worker did not begin"
+        time.sleep(0.05)
+    project.rollout("optimize", "cancel", first)
+    said, _ = worker.communicate(timeout=100)
+    assert worker.returncode == 0
+    assert [(job["run_id"], job["status"]) for job in json.loads(said)] == [(first, "cancelled"), (second, "completed")]
 
 
 def test_jobs_of_another_project_are_left_alone(make_project: Make, simulate: Simulate) -> None:

@@ -255,6 +255,8 @@ def test_a_reply_that_a_predictor_cannot_read_scores_0_and_says_so(make_program:
     trial = project.rows("SELECT score, feedback, error FROM trials LIMIT 1")[0]
     assert trial["score"] == 0
     assert "could not be read by predictor write" in trial["feedback"]
+    assert done["report"]["target_failures"]["trials"] > 20
+    assert "could not be read" in project.rollout("optimize", "report", "latest").stdout
     shown = project.rows("SELECT feedback_json FROM proposals")
     assert any("Your output failed to parse" in row["feedback_json"] for row in shown)
     calls = simulator.calls()["total"]
@@ -423,3 +425,39 @@ def test_a_program_that_the_file_knows_becomes_a_new_job_without_a_verifier(
     with open_store(project.folder / "rollout.db", create=False) as store:
         worker.submit(store, insert_from_rows(store, fields)["id"])
     assert [job["status"] for job in project.document("worker", "--once")] == ["completed"]
+
+
+@pytest.mark.parametrize("name", ["forward", "aforward"])
+def test_an_async_program_is_waited_for(make_program: Make, simulate: Simulate, name: str) -> None:
+    app = APP.replace("    def forward(self, question):", f"    async def {name}(self, question):")
+    app = app.replace("self.write(question", "(await self.write.acall(question").replace(").draft\n", ")).draft\n", 1)
+    url = simulate().url
+    plain = make_program(url).document("optimize", "run", *make_program(url).flags)
+    done = make_program(url, app=app).document("optimize", "run", *make_program(url).flags)
+    tables = [make_program(url).document("optimize", "digest", one["run_id"])["tables"] for one in (plain, done)]
+    assert tables[0]["trials"] == tables[1]["trials"]
+
+
+def test_a_selector_that_names_nothing_ends_the_search_with_a_sentence(make_program: Make, simulate: Simulate) -> None:
+    project = make_program(simulate().url, app=APP + "\n\ndef select(*given):\n    return ['nope']\n")
+    failed = project.rollout("optimize", "run", *project.flags, "--arg", "component_selector=app:select")
+    assert failed.returncode == 2
+    assert "the component selector gave ['nope']; name some of write, editor.predict" in failed.stderr
+
+
+def test_examples_that_raise_are_placed(make_program: Make, simulate: Simulate) -> None:
+    project = make_program(simulate().url, app=APP.replace("def examples():", "def examples():\n    1 / 0"))
+    refused = project.rollout("optimize", "create", *project.flags)
+    assert (refused.returncode, "'writer': making its examples failed: Zero" in refused.stderr) == (2, True)
+
+
+def test_a_change_that_was_accepted_stays_accepted(make_program: Make, simulate: Simulate) -> None:
+    simulator = simulate()
+    project = make_program(simulator.url)
+    run_id = project.document("optimize", "create", *project.flags)["run_id"]
+    app = project.folder / "app.py"
+    app.write_text(app.read_text().replace("Polish it.", "Polish it well."))
+    assert project.rollout("optimize", "run", run_id, "--accept-changed", "nonsense").returncode == 2
+    assert project.rollout("optimize", "run", run_id).returncode == 2
+    done = project.document("optimize", "run", run_id, "--accept-changed", "target")
+    assert project.document("optimize", "run", run_id)["digest"] == done["digest"]

@@ -131,7 +131,7 @@ def test_calls_are_counted_by_model_and_can_be_set_back(client: Any) -> None:
 
 
 def test_thirty_two_clients_are_served_at_once(simulate: Callable[..., Any]) -> None:
-    client = simulate(latency_ms=300)
+    client = simulate(latency_ms=2000)
     began = time.monotonic()
 
     def ask(number: int) -> str:
@@ -142,7 +142,7 @@ def test_thirty_two_clients_are_served_at_once(simulate: Callable[..., Any]) -> 
     with ThreadPoolExecutor(32) as pool:
         answers = list(pool.map(ask, range(32)))
     assert len(answers) == 32
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     calls = client.simulator.calls()
     assert calls["answered"] == 32
     assert 24 <= calls["in_flight_max"] <= 32
