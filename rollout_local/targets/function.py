@@ -10,18 +10,18 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Awaitable, Callable
-from functools import cache, cached_property
+from functools import cache
 from typing import Any
 
 from rollout_local.domain.dataset import Task
 from rollout_local.domain.target import AgentResult, Candidate, TargetKind, as_result
-from rollout_local.targets.source import source_of
+from rollout_local.targets.decorated import Decorated
 
 TargetFunction = Callable[[Task, Candidate], Any]
 _starting = threading.Lock()
 
 
-class FunctionTarget:
+class FunctionTarget(Decorated):
     """A function `(task, candidate) -> AgentResult | str | dict`, registered under an id."""
 
     def __init__(
@@ -32,30 +32,6 @@ class FunctionTarget:
         self.kind = kind
         self.description = description
         self.baseline = baseline
-
-    def __call__(self, task: Task, candidate: Candidate) -> Any:
-        """The undecorated function."""
-        return self.function(task, candidate)
-
-    @property
-    def place(self) -> str:
-        """`file:line` of the function, for messages."""
-        code = getattr(self.function, "__code__", None)
-        return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(self.function)
-
-    @property
-    def source(self) -> str:
-        """Source text of the function's module and of the user's modules that it imports."""
-        return self._source[0]
-
-    @property
-    def source_hash(self) -> str:
-        """`sha256:…` over the syntax trees of those modules."""
-        return self._source[1]
-
-    @cached_property
-    def _source(self) -> tuple[str, str]:
-        return source_of(self.function.__module__)
 
     def run(self, task: Task, candidate: Candidate) -> AgentResult:
         """Execute once. Whatever the function raises comes through unchanged."""

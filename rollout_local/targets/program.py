@@ -24,9 +24,9 @@ from rollout_local.domain.target import Candidate, TargetKind
 from rollout_local.domain.verdict import Verdict
 from rollout_local.errors import InputError
 from rollout_local.targets import program_records
+from rollout_local.targets.decorated import Decorated
 from rollout_local.targets.function import wait_for
 from rollout_local.targets.program_metric import Metric, ScoredBy
-from rollout_local.targets.source import source_of
 
 _models: ContextVar[Mapping[str, Any] | None] = ContextVar("rollout_sampled_models", default=None)
 
@@ -34,7 +34,7 @@ KEPT = 16
 """Copies of the program, one per candidate, that are kept ready."""
 
 
-class ProgramTarget:
+class ProgramTarget(Decorated):
     """A function that returns a `dspy.Module`, registered under an id.
 
     `metric` is DSPy's: `(gold, pred, trace, pred_name, pred_trace)`, returning a score in [0, 1] with feedback.
@@ -64,34 +64,10 @@ class ProgramTarget:
         self._copies: OrderedDict[str, Any] = OrderedDict()
         self._lock = threading.Lock()
 
-    def __call__(self) -> Any:
-        """The undecorated function."""
-        return self.function()
-
     @property
     def grades_itself(self) -> bool:
         """It has a metric of its own, and takes no verifier."""
         return self.metric is not None
-
-    @property
-    def place(self) -> str:
-        """`file:line` of the function, for messages."""
-        code = getattr(self.function, "__code__", None)
-        return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(self.function)
-
-    @property
-    def source(self) -> str:
-        """Source text of the function's module and of the user's modules that it imports."""
-        return self._source[0]
-
-    @property
-    def source_hash(self) -> str:
-        """`sha256:…` over the syntax trees of those modules."""
-        return self._source[1]
-
-    @cached_property
-    def _source(self) -> tuple[str, str]:
-        return source_of(self.function.__module__)
 
     @cached_property
     def module(self) -> Any:

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from rollout_local.domain.dataset import Task
 from rollout_local.domain.target import AgentResult, Candidate, Target, TargetKind, as_result
 from rollout_local.errors import InputError, NotFound
+from rollout_local.targets.decorated import Decorated
 from rollout_local.targets.function import FunctionTarget, TargetFunction
 from rollout_local.targets.program import ProgramTarget
 from rollout_local.targets.program_metric import Metric
@@ -26,9 +27,6 @@ from rollout_local.targets.source import source_of
 
 OURS = str(Path(__file__).parent.parent)
 """Frames in this package are not where the user's mistake is."""
-
-DECORATED = (FunctionTarget, ProgramTarget)
-"""The kinds of target that a decorator registers."""
 
 _targets: dict[str, Target] = {}
 
@@ -157,7 +155,7 @@ def _forget(home: str) -> None:
     gone = {name for name, module in sys.modules.items() if _lies_in(module, home)} - {"__main__"}
     for name in gone:
         del sys.modules[name]
-    for target in [target for target in _targets.values() if isinstance(target, DECORATED)]:
+    for target in [target for target in _targets.values() if isinstance(target, Decorated)]:
         if target.function.__module__ in gone:
             del _targets[target.id]
     while home in sys.path:
@@ -193,7 +191,7 @@ def _import(name: str, folder: Path) -> None:
 
 
 def _registered_by(name: str) -> bool:
-    return any(isinstance(target, DECORATED) and target.function.__module__ == name for target in _targets.values())
+    return any(isinstance(target, Decorated) and target.function.__module__ == name for target in _targets.values())
 
 
 def _raised(name: str, error: BaseException) -> InputError:
@@ -209,7 +207,7 @@ def _place_of(error: BaseException) -> str:
 
 def _add(target: FunctionTarget | ProgramTarget) -> None:
     taken = _targets.get(target.id)
-    if isinstance(taken, DECORATED) and taken.place != target.place:
+    if isinstance(taken, Decorated) and taken.place != target.place:
         msg = f"two targets have the id {target.id!r}: {taken.place} and {target.place}; give one of them another id"
         raise InputError(msg)
     _targets[target.id] = target
