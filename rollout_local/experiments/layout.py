@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rollout_local import capabilities
 from rollout_local.datasets.harbor import write_folder
+from rollout_local.domain.dataset import Split
 from rollout_local.domain.run import RunConfig, RunStatus
 from rollout_local.errors import InputError
 from rollout_local.experiments.manifest import MANIFEST
@@ -18,11 +20,14 @@ from rollout_local.store.schema import Store
 from rollout_local.targets.source import files_of
 
 LEFT_OUT = frozenset({
-    "modules", "target", "dataset", "val_dataset", "verifiers", "splits_file", "recording", "record_mode", "log_dir",
-    "no_recording", "offline", "allow_hosts", "name", "project", "run_ref", "tags", "simulated", "max_tasks",
-    "prices",
+    "modules", "target", "capability", "agent", "reward", "dataset", "val_dataset", "verifiers", "splits_file",
+    "recording", "record_mode", "log_dir", "no_recording", "offline", "allow_hosts", "name", "project", "run_ref",
+    "tags", "simulated", "max_tasks", "prices",
 })  # fmt: skip
 """Fields of a run's config that a manifest says otherwise, or that belong to one machine."""
+
+VAL = "val"
+"""The folder of a val dataset of its own."""
 
 EMPTY = """\
 name = "{name}"
@@ -76,7 +81,7 @@ def empty(folder: Path, name: str) -> None:
 
 
 def from_run(store: Store, reference: str, folder: Path, name: str, root: Path) -> None:
-    """Lay a completed, recorded run out as an experiment: target source, dataset, verifiers, splits, recording.
+    """Lay a completed, recorded run out as an experiment: target, datasets, verifiers, splits, recording.
 
     `root` is the folder that the run was made in. The lock is written by a replay.
     """
@@ -86,41 +91,56 @@ def from_run(store: Store, reference: str, folder: Path, name: str, root: Path) 
         msg = f"run {run['id']} cannot become an experiment: it has to be completed, and its recording to be there"
         raise InputError(msg)
     config = RunConfig.model_validate_json(run["config_json"])
+    split = Split.model_validate_json(run["split_json"])
+    parts = {
+        "name": name, "description": f"Laid out from run {run['id']}.", **_target(store, run, config, folder),
+        **_datasets(store, run, split, folder), **_grading(store, run, config, folder), "splits": "splits.json",
+        "recording": "recording.yaml", "simulated": config.simulated,
+    }  # fmt: skip
+    val = () if run["val_dataset_id"] is not None else split.val  # a val dataset is val as a whole
+    _write_json(folder / "splits.json", {"train": split.train, "val": val, "holdout": split.holdout})
+    shutil.copyfile(recording, folder / "recording.yaml")
+    settings = {"val_dataset": f"datasets/{VAL}"} if run["val_dataset_id"] is not None else {}
+    (folder / MANIFEST).write_text(_manifest(parts, config, settings), encoding="utf-8")
+
+
+def _target(store: Store, run: Mapping[str, Any], config: RunConfig, folder: Path) -> dict[str, Any]:
+    """Write the target's source, or the capability's files; returns what the manifest says of it."""
     if config.capability is not None:
-        msg = f"run {run['id']} is of a capability; lay its experiment out by hand, with capability = FOLDER"
-        raise InputError(msg)
-    _fill(store, run, config, folder, name, recording)
-
-
-def _fill(store: Store, run: Mapping[str, Any], config: RunConfig, folder: Path, name: str, recording: Path) -> None:
-    if run["val_dataset_id"] is not None:
-        msg = f"run {run['id']} has a val dataset of its own; an experiment holds one dataset"
-        raise InputError(msg)
-    target = reads.target(store, run["target_row_id"])
-    for path, source in files_of(target["source"]).items():
+        capabilities.export(capabilities.get(store, config.capability), folder / "capability")
+        return {"capability": "capability", **({"agent": config.agent} if config.agent else {})}
+    for path, source in files_of(reads.target(store, run["target_row_id"])["source"]).items():
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(source, encoding="utf-8")
+    return {**({"module": config.modules[0]} if config.modules else {}), "target": run["target_id"]}
+
+
+def _datasets(store: Store, run: Mapping[str, Any], split: Split, folder: Path) -> dict[str, Any]:
+    """Write the datasets; of one that is val as a whole, the tasks that the run had."""
     dataset = catalog.load_dataset(store, run["dataset_id"])
     write_folder(dataset, folder / "datasets" / dataset.slug)
-    verifiers = []
-    for number, spec in enumerate(catalog.load_verifiers(store, json.loads(run["verifier_ids_json"])), 1):
-        verifiers.append("verifier.json" if number == 1 else f"verifier-{number}.json")
-        _write_json(folder / verifiers[-1], spec.model_dump(mode="json"))
-    split = json.loads(run["split_json"])
-    _write_json(folder / "splits.json", {part: split[part] for part in ("train", "val", "holdout")})
-    shutil.copyfile(recording, folder / "recording.yaml")
-    (folder / MANIFEST).write_text(_manifest(run, config, name, dataset.slug, verifiers), encoding="utf-8")
+    if run["val_dataset_id"] is not None:
+        val = catalog.load_dataset(store, run["val_dataset_id"])
+        tasks = tuple(task for task in val.tasks if task.name in split.val)
+        write_folder(val.model_copy(update={"tasks": tasks}), folder / "datasets" / VAL)
+    return {"dataset": f"datasets/{dataset.slug}"}
 
 
-def _manifest(run: Mapping[str, Any], config: RunConfig, name: str, slug: str, verifiers: list[str]) -> str:
-    lines = [
-        f"name = {json.dumps(name)}", f'description = "Laid out from run {run["id"]}."',
-        *(f"module = {json.dumps(name)}" for name in config.modules[:1]), f"target = {json.dumps(run['target_id'])}",
-        f'dataset = "datasets/{slug}"',
-        f"verifier = {json.dumps(verifiers[0] if len(verifiers) == 1 else verifiers)}", 'splits = "splits.json"',
-        'recording = "recording.yaml"', f"simulated = {json.dumps(config.simulated)}", "", "[run]",
-    ]  # fmt: skip
+def _grading(store: Store, run: Mapping[str, Any], config: RunConfig, folder: Path) -> dict[str, Any]:
+    """Write the verifiers; a reward, which is the last of them, is named by its recipe."""
+    specs = catalog.load_verifiers(store, json.loads(run["verifier_ids_json"]))
+    named = specs[:-1] if config.reward is not None else specs
+    files = ["verifier.json" if number == 1 else f"verifier-{number}.json" for number in range(1, len(named) + 1)]
+    for file, spec in zip(files, named, strict=True):
+        _write_json(folder / file, spec.model_dump(mode="json"))
+    reward = {} if config.reward is None else {"reward": config.reward}
+    return {"verifier": files[0] if len(files) == 1 else files, **reward}
+
+
+def _manifest(parts: Mapping[str, Any], config: RunConfig, settings: Mapping[str, Any]) -> str:
+    lines = [f"{name} = {_toml(value)}" for name, value in parts.items()]
+    lines += ["", "[run]", *(f"{name} = {_toml(value)}" for name, value in settings.items())]
     defaults = RunConfig().model_dump(mode="json")
     for field, value in config.model_dump(mode="json").items():
         if field not in LEFT_OUT and value != defaults[field]:

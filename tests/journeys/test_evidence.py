@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from rollout_local.simulator import Simulator
-from tests.conftest import ROOT, Project
+from tests.conftest import ROOT, Project, write_dataset
 
 Make = Callable[..., Project]
 Simulate = Callable[..., Simulator]
@@ -85,6 +85,36 @@ def test_a_past_run_becomes_an_experiment_that_reproduces(finished: tuple[Projec
     listed = project.document("experiments", "list")
     assert [row["name"] for row in listed] == ["mine"]
     assert project.rollout("experiments", "new", "mine").returncode == 2
+
+
+def test_a_past_run_with_a_val_dataset_becomes_an_experiment_that_reproduces(
+    make_project: Make, simulate: Simulate
+) -> None:
+    project = make_project(simulate().url)
+    write_dataset(project.folder / "val", 4)
+    for task in (project.folder / "val").glob("*/task.json"):
+        task.write_text(task.read_text().replace("Customer asks", "Somebody asks"))
+    flags = [*project.flags, "--val-dataset", "val", "--max-metric-calls", "20", "--max-tasks", "3"]
+    run = project.document("optimize", "run", *flags)["run_id"]
+    project.document("experiments", "new", "mine", "--from-run", run)
+    assert project.document("experiments", "reproduce", "experiments/mine")[0]["identical"]
+    assert len(list((project.folder / "experiments" / "mine" / "datasets" / "val").glob("*/task.json"))) == 3
+
+
+def test_a_past_run_of_a_capability_becomes_an_experiment_that_reproduces(make_project: Make) -> None:
+    project = make_project("")
+    shipped = ROOT / "experiments" / "capability-support"
+    project.document("capabilities", "publish", str(shipped / "capability"))
+    run = project.document(
+        "optimize", "run", "--capability", "support", "--agent", "triage", "--dataset", str(shipped / "dataset"),
+        "--reward", "exact_match_v1", "--splits-file", str(shipped / "splits.json"), "--max-metric-calls", "400",
+        "--reflection-model", "openai/sim-reflection", "--task-model", "openai/sim-student",
+        "--replay", str(ROOT / "recordings" / "capability-support.yaml"),
+    )  # fmt: skip
+    made = project.document("experiments", "new", "mine", "--from-run", run["run_id"])
+    assert "capability/capability.yaml" in made["files"]
+    again = project.document("experiments", "reproduce", "experiments/mine")
+    assert (again[0]["identical"], again[0]["digest"]) == (True, run["digest"])
 
 
 def test_an_experiment_that_is_broken_off_while_it_is_made_leaves_nothing(finished: tuple[Project, str]) -> None:
