@@ -93,14 +93,14 @@ def measure(
         load_modules(["target"], EXPERIMENT)
     rows = []
     for latency in latencies_ms:
-        with _simulator(latency) as url:
-            for side in (_ours, _plain):
+        with simulator(latency) as url:
+            for side in (_ours, run_plain):
                 side(url, 5, threads)
-            times: dict[Any, list[Timing]] = {_ours: [], _plain: []}
+            times: dict[Any, list[Timing]] = {_ours: [], run_plain: []}
             for _ in range(rounds):
                 for side, taken in times.items():
                     taken.append(_timed(side, url, budget, threads))
-        rows.append(Row(latency, _median(times[_ours]), _median(times[_plain])))
+        rows.append(Row(latency, _median(times[_ours]), _median(times[run_plain])))
     return rows
 
 
@@ -145,7 +145,8 @@ def _ours(url: str, budget: int, threads: int) -> float:
     return float(result.report["best"]["holdout"]["mean"])
 
 
-def _plain(url: str, budget: int, threads: int) -> float:
+def run_plain(url: str, budget: int, threads: int) -> float:
+    """The same run without us; returns the best's mean on the holdout."""
     tasks = read_folder(EXPERIMENT / "datasets" / "facility")
     split = make_split(tasks, 0, read_splits(EXPERIMENT / "splits.json"))
     specs = [read_spec(EXPERIMENT / "verifier.json")]
@@ -208,7 +209,7 @@ def _median(timings: Sequence[Timing]) -> Timing:
 
 
 @contextmanager
-def _simulator(latency_ms: float) -> Iterator[str]:
+def simulator(latency_ms: float) -> Iterator[str]:
     command = [sys.executable, "-c", _SIMULATOR, str(EXPERIMENT / "simulator.json"), str(latency_ms)]
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
