@@ -84,8 +84,9 @@ _clients = {}
 @rollout.optimize(id="support", kind="prompt", description="Answers customers.", baseline="Answer the customer.")
 def answer(task: rollout.Task, candidate: rollout.Candidate) -> str:
     base = os.environ["ROLLOUT_GEPA_STUDENT_MODEL_API_BASE"]
-    client = _clients.setdefault(base, OpenAI(base_url=base, api_key="sk-test-0123456789", max_retries=RETRIES))
-    reply = client.chat.completions.create(
+    if base not in _clients:
+        _clients[base] = OpenAI(base_url=base, api_key="sk-test-0123456789", max_retries=RETRIES)
+    reply = _clients[base].chat.completions.create(
         model=os.environ["ROLLOUT_GEPA_STUDENT_MODEL"].removeprefix("openai/"),
         messages=[{"role": "system", "content": candidate.text}, {"role": "user", "content": task.instruction}],
     )
