@@ -27,7 +27,7 @@ from rollout_local.runs.clock import iso, now
 from rollout_local.runs.execution import Execution, Executor
 from rollout_local.runs.history import History
 from rollout_local.runs.pace import SLOWED_BY, Pace
-from rollout_local.runs.provider import Failure, Patience, failure_in, failure_on_the_wire
+from rollout_local.runs.provider import Failure, Health, Patience, Progress, failure_in, failure_on_the_wire
 from rollout_local.runs.spans import trace_of
 from rollout_local.runs.stop import StopFlag
 from rollout_local.search.engine import Graded
@@ -60,6 +60,7 @@ class Evaluator:
     make_id: Callable[[str], str]
     prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     patience: Patience = field(default_factory=Patience)
+    health: Health = field(default_factory=Health)
     dice: random.Random = field(default_factory=random.Random)
     pace: Pace = field(default_factory=lambda: Pace(1_000_000))
     history: History = field(default_factory=lambda: History(0))
@@ -133,17 +134,22 @@ class Evaluator:
         return replace(graded, answer=_answer(execution))
 
     def _execute(self, ask: Ask, *, tried_before: bool) -> Graded | None:
-        tries = 0
+        tries, progress = 0, Progress()
         while True:
             tries += 1
             execution = self.executor.run(ask.key.scope, ask.task, ask.candidate, again=tries > 1 or tried_before)
             failure = failure_of(execution)
-            pause = None if failure is None else self.patience.wait(tries, failure, self.dice)
+            self.health.heard(execution.exchanges)
+            progress.tried(execution.exchanges)
+            pause = None if failure is None else self._patience(progress, failure)
             self._adapt(failure)
             if failure is None or pause is None:
                 return self._settle(ask, execution, failure, tries)
             self.stop.check()
             self.stop.sleep(0.0 if self.replaying else pause)
+
+    def _patience(self, progress: Progress, failure: Failure) -> float | None:
+        return self.patience.wait(progress.fruitless, failure, self.dice, answers=self.health.answers)
 
     def _stand_in(self, ask: Ask, alike: Mapping[str, Any]) -> Graded | None:
         """Write another run's trial as one of this run, marked `reused`: nothing was executed."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -179,16 +180,57 @@ def _first_line(error: BaseException) -> str:
 
 @dataclass(frozen=True)
 class Patience:
-    """How often a failed trial is tried again, and how long to wait before: exponential, with jitter, in seconds."""
+    """How often a failed trial is tried again, and how long to wait before: exponential, with jitter, in seconds.
+
+    `tries` holds where the provider answers nobody or takes its time to fail, `tries_while_it_answers` where it
+    refuses at once and answers others meanwhile.
+    """
 
     tries: int = 5
+    tries_while_it_answers: int = 15
     first_wait: float = 0.5
     longest_wait: float = 60.0
 
-    def wait(self, tried: int, failure: Failure, dice: random.Random) -> float | None:
-        """Seconds to wait before try number `tried + 1`, or None to give up. A Retry-After is obeyed."""
+    def wait(self, tried: int, failure: Failure, dice: random.Random, *, answers: bool = False) -> float | None:
+        """Seconds to wait before try number `tried + 1`, or None to give up. A Retry-After is obeyed.
+
+        `tried` counts the tries in a row that got no further; `answers` says that the provider answers others.
+        """
         asked = failure.retry_after or 0.0
-        if not failure.policy.retried or tried >= self.tries or asked > 5 * self.longest_wait:
+        quick = failure.kind in ("rate_limit", "overload")
+        most = max(self.tries, self.tries_while_it_answers) if answers and quick else self.tries
+        if not failure.policy.retried or tried >= most or asked > 5 * self.longest_wait:
             return None
-        backoff: float = min(self.longest_wait, self.first_wait * 2 ** (tried - 1))
+        exponent = min(tried, self.tries) - 1  # a provider that answers now and then needs no longer waits
+        backoff: float = min(self.longest_wait, self.first_wait * 2**exponent)
         return max(asked, backoff * (0.5 + dice.random() / 2))
+
+
+class Health:
+    """Whether a provider answered any of the last requests that were put to it, from any thread."""
+
+    def __init__(self, window: int = 20) -> None:
+        self._lately: deque[bool] = deque(maxlen=window)
+
+    def heard(self, exchanges: Sequence[Exchange]) -> None:
+        """Take note of new answers and failures."""
+        self._lately.extend(failure_of(exchange) is None for exchange in exchanges if not exchange.replayed)
+
+    @property
+    def answers(self) -> bool:
+        """It answered at least one of them."""
+        return any(self._lately.copy())
+
+
+class Progress:
+    """Counts the tries of one piece of work that got no further than one before them."""
+
+    def __init__(self) -> None:
+        self.fruitless = 0
+        self._furthest = 0
+
+    def tried(self, exchanges: Sequence[Exchange]) -> None:
+        """Another try ended: a program makes several calls, and what was answered once is recorded."""
+        answered = sum(failure_of(exchange) is None for exchange in exchanges)
+        self.fruitless = 1 if answered > self._furthest else self.fruitless + 1
+        self._furthest = max(self._furthest, answered)

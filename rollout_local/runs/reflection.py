@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rollout_local.errors import Paused, StopSearch
-from rollout_local.recordings import scope
+from rollout_local.recordings import Exchange, scope
 from rollout_local.runs.clock import now
 from rollout_local.runs.execution import Wire
 from rollout_local.runs.history import History
-from rollout_local.runs.provider import Failure, Patience, failure_in, failure_on_the_wire
+from rollout_local.runs.provider import Health, Patience, Progress, failure_in, failure_on_the_wire
 from rollout_local.runs.spans import build_trace
 from rollout_local.runs.stop import StopFlag
 from rollout_local.store.journal import Journal
@@ -29,6 +29,7 @@ class Reflector:
     make_id: Callable[[str], str]
     prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     patience: Patience = field(default_factory=Patience)
+    health: Health = field(default_factory=Health)
     dice: random.Random = field(default_factory=random.Random)
     history: History = field(default_factory=lambda: History(0))
     replaying: bool = False
@@ -45,12 +46,13 @@ class Reflector:
             return known
         self.history.require_new(self.step, f"a {kind}")
         name = f"{kind}/{input_hash[7:23]}/{occurrence}"
-        tries = 0
+        tries, progress = 0, Progress()
         while True:
             tries += 1
             started, begun = time.time(), time.perf_counter()
             reply, error = self._ask(name, produce, again=tries > 1)
             exchanges = self.wire.take(name)
+            self.health.heard(exchanges)
             if error is None:
                 seconds = time.perf_counter() - begun
                 trace = build_trace(kind, exchanges, self.make_id, self.prices, started=started, seconds=seconds)
@@ -59,7 +61,8 @@ class Reflector:
                 return reply
             if tries == 1 and not self.replaying and any(exchange.replayed for exchange in exchanges):
                 continue  # it failed before the run was paused, and is only remembered: asked anew now
-            self._wait_or_pause(kind, failure_on_the_wire(exchanges) or failure_in(error), error, tries)
+            progress.tried(exchanges)
+            self._wait_or_pause(kind, exchanges, error, progress)
 
     def _ask(self, name: str, produce: Callable[[], Any], *, again: bool) -> tuple[Any, Exception | None]:
         try:
@@ -70,8 +73,9 @@ class Reflector:
         except Exception as error:  # noqa: BLE001 - whatever a client raises is classified by the caller
             return None, error
 
-    def _wait_or_pause(self, kind: str, failure: Failure | None, error: Exception, tries: int) -> None:
-        pause = None if failure is None else self.patience.wait(tries, failure, self.dice)
+    def _wait_or_pause(self, kind: str, exchanges: Sequence[Exchange], error: Exception, progress: Progress) -> None:
+        failure, answers = failure_on_the_wire(exchanges) or failure_in(error), self.health.answers
+        pause = None if failure is None else self.patience.wait(progress.fruitless, failure, self.dice, answers=answers)
         if pause is None:
             words = failure.words if failure else f"{type(error).__name__}: {error}"
             self.stop.stop(Paused(f"{kind}: {words}", reason="error"))

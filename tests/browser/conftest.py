@@ -13,9 +13,10 @@ import pytest
 
 from rollout_local.ui import launch
 from tests.browser.chromium import Chromium, Tab, found
+from tests.children import nursery
 from tests.unit.ui.conftest import copy, empty, finished, program
 
-__all__ = ["copy", "empty", "finished", "program"]
+__all__ = ["copy", "empty", "finished", "nursery", "program"]
 
 
 @pytest.fixture(scope="session")

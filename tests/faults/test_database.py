@@ -120,7 +120,7 @@ def test_a_backup_taken_while_a_run_writes_is_whole_and_can_be_gone_on_with(
     project = make_one(simulator.url)
     run_id = nursery.create(project, *BUDGET)
     child = nursery.start(project, "optimize", "run", run_id, "--json")
-    for number in range(6):
+    for number in range(3):
         until(lambda n=number: simulator.calls()["total"] >= 4 + 4 * n)
         project.document("db", "backup", f"copy-{number}.db")
         assert project.document("db", "check", "--db", f"copy-{number}.db")["ok"]

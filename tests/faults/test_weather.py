@@ -31,17 +31,18 @@ def run(make_one: Make, simulator: Simulator, *flags: str, code: int = 0) -> tup
 @pytest.mark.parametrize(
     "faults",
     [
-        "429:1:for=2",
+        "429:1:for=1:retry-after=50",
         "503:0.15,500:0.05",
         "reset:0.15",
         "malformed:0.15",
         "hang:1:first=2:model=sim-student",
     ],
 )
+@pytest.mark.usefixtures("hasty")
 def test_what_may_pass_is_waited_out_and_leaves_no_mark(
     faults: str, make_one: Make, simulate: Simulate, calm: Calm
 ) -> None:
-    project, done = run(make_one, simulate(faults=faults), "--timeout", "2")
+    project, done = run(make_one, simulate(faults=faults), "--timeout", "1")
     assert done["digest"] == calm.digest
     assert not done["report"]["degraded"]
     assert trials(project, "outcome != 'scored'") == 0

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from rollout_local.simulator import Simulator
+from tests.children import Nursery, until
 from tests.conftest import ROOT, Project, write_dataset
 
 Make = Callable[..., Project]
@@ -101,15 +98,16 @@ def test_a_past_run_with_a_val_dataset_becomes_an_experiment_that_reproduces(
     assert len(list((project.folder / "experiments" / "mine" / "datasets" / "val").glob("*/task.json"))) == 3
 
 
-def test_a_past_run_of_a_capability_becomes_an_experiment_that_reproduces(make_project: Make) -> None:
-    project = make_project("")
+def test_a_past_run_of_a_capability_becomes_an_experiment_that_reproduces(
+    make_project: Make, simulate: Simulate
+) -> None:
     shipped = ROOT / "experiments" / "capability-support"
+    project = make_project(simulate(shipped / "simulator.json").url)
     project.document("capabilities", "publish", str(shipped / "capability"))
     run = project.document(
         "optimize", "run", "--capability", "support", "--agent", "triage", "--dataset", str(shipped / "dataset"),
-        "--reward", "exact_match_v1", "--splits-file", str(shipped / "splits.json"), "--max-metric-calls", "400",
-        "--reflection-model", "openai/sim-reflection", "--task-model", "openai/sim-student",
-        "--replay", str(ROOT / "recordings" / "capability-support.yaml"),
+        "--reward", "exact_match_v1", "--splits-file", str(shipped / "splits.json"), "--max-tasks", "4",
+        "--max-metric-calls", "20", *project.flags[8:],
     )  # fmt: skip
     made = project.document("experiments", "new", "mine", "--from-run", run["run_id"])
     assert "capability/capability.yaml" in made["files"]
@@ -117,18 +115,16 @@ def test_a_past_run_of_a_capability_becomes_an_experiment_that_reproduces(make_p
     assert (again[0]["identical"], again[0]["digest"]) == (True, run["digest"])
 
 
-def test_an_experiment_that_is_broken_off_while_it_is_made_leaves_nothing(finished: tuple[Project, str]) -> None:
+def test_an_experiment_that_is_broken_off_while_it_is_made_leaves_nothing(
+    finished: tuple[Project, str], nursery: Nursery
+) -> None:
     project, run = finished
     folder = project.folder / "experiments"
-    command = [sys.executable, "-m", "rollout_local", "experiments", "new", "mine", "--from-run", run]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for number, code in ((signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)):
-        child = subprocess.Popen(command, cwd=project.folder, env=environment, stderr=subprocess.DEVNULL)
-        while not (folder / ".mine.new" / "experiment.toml").exists():
-            assert child.poll() is None
-            time.sleep(0.01)
-        child.send_signal(number)
-        assert child.wait(timeout=60) == code
+        child = nursery.start(project, "experiments", "new", "mine", "--from-run", run)
+        until(lambda: (folder / ".mine.new" / "experiment.toml").exists())
+        child.signal(number)
+        assert child.wait().code == code
         assert not (folder / "mine").exists()
         assert (folder / ".mine.new").exists() is (number == signal.SIGKILL)
     assert project.document("experiments", "list") == []

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable
 
 import httpx
+import pytest
 
 from rollout_local.simulator import Simulator
 from tests.conftest import Project
@@ -141,6 +142,7 @@ def test_a_reflection_model_that_answers_rubbish_ends_with_no_proposals(make_pro
     assert simulator.calls()["by_model"]["sim-reflection-rubbish"] == 3
 
 
+@pytest.mark.usefixtures("hasty")
 def test_rate_limits_change_neither_winner_nor_scores(make_project: Make, simulate: Simulate) -> None:
     flags = ["--max-metric-calls", "40"]
     project = make_project(simulate().url)
@@ -154,6 +156,7 @@ def test_rate_limits_change_neither_winner_nor_scores(make_project: Make, simula
         assert store.rows("SELECT 1 FROM trials WHERE outcome != 'scored' AND superseded_by IS NULL") == []
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_provider_that_only_refuses_pauses_the_run_and_it_can_go_on(make_project: Make, simulate: Simulate) -> None:
     project = make_project(simulate(faults="429:1:retry-after=0.01").url)
     flags = [*project.flags, "--max-metric-calls", "20"]

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import time
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -15,7 +11,8 @@ from rollout_local.runs.clock import now
 from rollout_local.simulator import Simulator
 from rollout_local.store import queue
 from rollout_local.store.schema import open_store
-from tests.conftest import ROOT, Project
+from tests.children import Nursery, until
+from tests.conftest import Project
 
 Make = Callable[..., Project]
 Simulate = Callable[..., Simulator]
@@ -39,22 +36,17 @@ def test_a_submitted_run_waits_until_a_worker_runs_it_as_run_would(make_project:
 
 
 @pytest.mark.parametrize("moment", [("status", "running"), ("phase", "searching")], ids=["claimed", "searching"])
-def test_a_cancelled_job_does_not_end_its_worker(make_project: Make, simulate: Simulate, moment: str | None) -> None:
+def test_a_cancelled_job_does_not_end_its_worker(
+    make_project: Make, simulate: Simulate, nursery: Nursery, moment: tuple[str, str]
+) -> None:
     project = make_project(simulate(latency_ms=60).url)
     first, second = submitted(project), submitted(project)
-    worker = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "rollout_local", "worker", "--once", "--json"],
-        cwd=project.folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OPENAI_API_KEY": ""},
-    )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while project.document("optimize", "show", first)[moment[0]] != moment[1]:
-        assert time.monotonic() < deadline, "the worker did not begin"
-        time.sleep(0.05)
+    child = nursery.start(project, "worker", "--once", "--json")
+    until(lambda: project.document("optimize", "show", first)[moment[0]] == moment[1])
     project.rollout("optimize", "cancel", first)
-    said, _ = worker.communicate(timeout=100)
-    assert worker.returncode == 0
-    assert [(job["run_id"], job["status"]) for job in json.loads(said)] == [(first, "cancelled"), (second, "completed")]
+    done = child.wait()
+    assert done.code == 0, done.stderr
+    assert [(job["run_id"], job["status"]) for job in done.document] == [(first, "cancelled"), (second, "completed")]
 
 
 def test_jobs_of_another_project_are_left_alone(make_project: Make, simulate: Simulate) -> None:
@@ -121,17 +113,15 @@ def test_a_run_that_cannot_start_fails_with_its_reason(make_project: Make, simul
     assert "broken since" in done[0]["message"]
 
 
-def test_a_job_of_a_dead_worker_goes_back_to_the_queue_and_ends_equal(make_project: Make, simulate: Simulate) -> None:
+def test_a_job_of_a_dead_worker_goes_back_to_the_queue_and_ends_equal(
+    make_project: Make, simulate: Simulate, nursery: Nursery
+) -> None:
     project = make_project(simulate(latency_ms=30).url)
     run = submitted(project)
-    child = subprocess.Popen(
-        [sys.executable, "-m", "rollout_local", "worker", "--once", "-q"], cwd=project.folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    child = nursery.start(project, "worker", "--once", "-q")
     with open_store(project.folder / "rollout.db", create=False) as store:
-        while not (store.row("SELECT count(*) AS n FROM trials") or {"n": 0})["n"]:
-            assert child.poll() is None
-        child.kill()
+        until(lambda: store.rows("SELECT 1 FROM trials LIMIT 1") != [])
+        child.signal(signal.SIGKILL)
         child.wait()
         assert queue.reap(store, 3, now()) == [(run, "queued")]
     assert [job["status"] for job in project.document("worker", "--once")] == ["completed"]
@@ -140,27 +130,26 @@ def test_a_job_of_a_dead_worker_goes_back_to_the_queue_and_ends_equal(make_proje
     assert project.document("db", "check")["ok"]
 
 
-def many_workers(project: Project, jobs: int, workers: int) -> None:
+def many_workers(nursery: Nursery, project: Project, jobs: int, workers: int) -> None:
     """Queue jobs, let several processes work them off, and look that each ran once."""
     flags = [*project.flags, "--max-metric-calls", "1", "--max-tasks", "1", "--concurrency", "1", "--no-recording"]
     runs = {project.document("optimize", "submit", *flags)["run_id"] for _ in range(jobs)}
-    command = [sys.executable, "-m", "rollout_local", "worker", "--once", "--json"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    started = [subprocess.Popen(command, cwd=project.folder, env=environment, **quiet) for _ in range(workers)]
-    done = [job for child in started for job in json.loads(child.communicate()[0])]
+    started = [nursery.start(project, "worker", "--once", "--json") for _ in range(workers)]
+    done = [job for child in started for job in child.wait(timeout=600).document]
     assert sorted(job["run_id"] for job in done) == sorted(runs)
     assert {job["status"] for job in done} == {"completed"}
     assert project.document("db", "check")["ok"]
 
 
-def test_several_workers_on_one_file_run_each_job_once(make_project: Make, simulate: Simulate) -> None:
-    many_workers(make_project(simulate().url), jobs=8, workers=3)
+def test_several_workers_on_one_file_run_each_job_once(
+    make_project: Make, simulate: Simulate, nursery: Nursery
+) -> None:
+    many_workers(nursery, make_project(simulate().url), jobs=8, workers=3)
 
 
 @pytest.mark.long
-def test_ten_workers_run_two_hundred_jobs_once_each(make_project: Make, simulate: Simulate) -> None:
-    many_workers(make_project(simulate().url), jobs=200, workers=10)
+def test_ten_workers_run_two_hundred_jobs_once_each(make_project: Make, simulate: Simulate, nursery: Nursery) -> None:
+    many_workers(nursery, make_project(simulate().url), jobs=200, workers=10)
 
 
 def test_a_winning_text_is_previewed_and_written_where_it_is_said(make_project: Make, simulate: Simulate) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from rollout_local.simulator import Simulator
+from tests.children import Nursery
 from tests.conftest import Project
 
 Make = Callable[..., Project]
@@ -46,14 +47,14 @@ def test_identical_tasks_under_changing_answers_replay_alike_at_any_number_of_th
     assert simulator.calls()["total"] == calls
 
 
-def test_a_replay_needs_no_key_and_no_server(make_project: Make, simulate: Simulate) -> None:
+def test_a_replay_needs_no_key_and_no_server(make_project: Make, simulate: Simulate, nursery: Nursery) -> None:
     simulator = simulate()
     project = make_project(simulator.url)
     recorded = project.document("optimize", "run", *project.flags, "--max-metric-calls", "20")
     simulator.stop()
-    done = project.process("optimize", "reproduce", recorded["run_id"], "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["identical"]
+    done = nursery.run(project, "optimize", "reproduce", recorded["run_id"], "--json")
+    assert done.code == 0, done.stderr
+    assert done.document["identical"]
 
 
 def test_a_byte_changed_in_the_recording_is_refused_with_its_line(make_project: Make, simulate: Simulate) -> None:

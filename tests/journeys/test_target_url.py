@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import socket
@@ -19,9 +18,9 @@ import pytest
 
 import rollout_local as rollout
 from rollout_local.simulator import Simulator
+from tests.children import Nursery, until
 from tests.conftest import ROOT, Project
 from tests.endpoint import ROUTER, SUPPORT, Endpoint, error, helpful
-from tests.faults.conftest import until
 
 Make = Callable[..., Project]
 Simulate = Callable[..., Simulator]
@@ -132,23 +131,20 @@ def test_an_experiment_is_recorded_from_another_address(project: Project, endpoi
 
 @pytest.mark.parametrize("at", [1, 9, 17])
 def test_killed_at_any_execution_it_goes_on_to_the_same_digest(
-    project: Project, endpoint: Endpoint, make_project: Make, at: int
+    project: Project, endpoint: Endpoint, nursery: Nursery, at: int
 ) -> None:
     whole = project.document("optimize", "run", *flags(project, endpoint), "--db", "whole.db", "--log-dir", "whole")
     run_id = project.document("optimize", "create", *flags(project, endpoint))["run_id"]
     before = len(endpoint.runs)
-    child = subprocess.Popen(
-        [sys.executable, "-m", "rollout_local", "optimize", "run", run_id], cwd=project.folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"}, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    child = nursery.start(project, "optimize", "run", run_id)
 
     def deadly(question: Mapping[str, Any]) -> dict[str, Any]:
         if len(endpoint.runs) == before + at:
-            child.send_signal(signal.SIGKILL)
+            child.signal(signal.SIGKILL)
         return helpful(question)
 
     endpoint.replies["run"] = deadly
-    assert child.wait(60) == -signal.SIGKILL
+    assert child.wait().code == -signal.SIGKILL
     endpoint.replies["run"] = helpful
     done = project.document("optimize", "run", run_id)
     assert done["digest"] == whole["digest"]
@@ -203,6 +199,7 @@ def _listens(port: int) -> bool:
 # trouble
 
 
+@pytest.mark.usefixtures("hasty")
 def test_what_passes_is_tried_again_and_leaves_no_mark(project: Project, endpoint: Endpoint) -> None:
     calm = project.document("optimize", "run", *flags(project, endpoint, "--log-dir", "calm"), "--db", "calm.db")
     troubles = [(503, b"starting"), (429, b""), error(retryable=True), (500, b"Traceback")]

@@ -216,10 +216,10 @@ def test_running_past_the_limit_without_a_call_in_flight_is_the_targets_doing(ev
 def test_running_past_the_limit_with_a_call_in_flight_is_a_timeout_without_a_score(
     evaluating: Any, simulate: Callable[..., Simulator]
 ) -> None:
-    slow = simulate(latency_ms=2500)
-    with evaluating(asking(slow.url), timeout=1.0) as (evaluator, journal):
+    slow = simulate(latency_ms=1200)
+    with evaluating(asking(slow.url), timeout=0.5) as (evaluator, journal):
         assert evaluator.evaluate(ask(must_score=False)) is None
-        time.sleep(2)  # the call that was left behind ends before the recording does
+        time.sleep(1)  # the call that was left behind ends before the recording does
     assert (row(journal)["outcome"], row(journal)["score"]) == ("timeout", None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -10,7 +11,16 @@ import openai
 import pytest
 
 from rollout_local.recordings import Exchange
-from rollout_local.runs.provider import KINDS, Failure, Patience, failure_in, failure_of, failure_on_the_wire
+from rollout_local.runs.provider import (
+    KINDS,
+    Failure,
+    Health,
+    Patience,
+    Progress,
+    failure_in,
+    failure_of,
+    failure_on_the_wire,
+)
 
 REQUEST = httpx.Request("POST", "http://127.0.0.1/v1/chat/completions")
 
@@ -125,6 +135,37 @@ def test_there_is_an_end_to_patience() -> None:
     assert patience.wait(1, Failure("auth", ""), dice) is None
     assert patience.wait(1, Failure("context_length", ""), dice) is None
     assert patience.wait(1, Failure("rate_limit", "", retry_after=3600.0), dice) is None
+
+
+def test_patience_is_longer_with_a_provider_that_answers_others_and_its_waits_grow_no_further() -> None:
+    patience, dice = Patience(tries=3, tries_while_it_answers=9, first_wait=1.0), random.Random(0)
+    waits = [patience.wait(tried, Failure("rate_limit", ""), dice, answers=True) for tried in range(1, 10)]
+    assert waits[8] is None
+    assert all(wait is not None and wait <= 4.0 for wait in waits[:8])
+    assert patience.wait(3, Failure("rate_limit", ""), dice) is None
+    assert patience.wait(3, Failure("timeout", ""), dice, answers=True) is None
+    assert patience.wait(1, Failure("auth", ""), dice, answers=True) is None
+
+
+def test_a_provider_answers_while_one_of_its_last_answers_was_none_of_a_failure() -> None:
+    health = Health(window=3)
+    assert not health.answers
+    health.heard([exchange(status=200, body={"choices": []}), exchange(status=429), exchange(status=429)])
+    assert health.answers
+    health.heard([exchange(status=429)])
+    assert not health.answers
+    health.heard([replace(exchange(status=200, body={"choices": []}), replayed=True)])
+    assert not health.answers, "what the recording answers says nothing of the provider"
+
+
+def test_a_try_that_got_further_is_not_fruitless() -> None:
+    progress = Progress()
+    good, bad = exchange(status=200, body={"choices": []}), exchange(status=429)
+    counts = []
+    for exchanges in ([bad], [bad], [good, bad], [good, bad], [good, good, bad]):
+        progress.tried(exchanges)
+        counts.append(progress.fruitless)
+    assert counts == [1, 2, 1, 2, 1]
 
 
 def test_every_kind_is_retried_or_the_candidates_doing_or_stops_the_run() -> None:
