@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -209,14 +210,19 @@ def components(program: Any) -> dict[str, str]:
 
 
 def plain_mipro(spec: SearchSpec, own: Any = metric) -> Any:
-    made = {k: v for k, v in spec.arguments.items() if k in ("num_candidates", "auto", "max_bootstrapped_demos",
-                                                             "max_labeled_demos")}  # fmt: skip
-    rest = {k: v for k, v in spec.arguments.items() if k not in made}
+    optimizer, rest = mipro(spec, spec.arguments, own)
+    return optimizer.compile(Writer(), **sets(spec), **rest)
+
+
+def mipro(spec: SearchSpec, arguments: Mapping[str, Any], own: Any) -> tuple[Any, dict[str, Any]]:
+    """MIPROv2, and what its `compile` is given."""
+    names = ("num_candidates", "auto", "max_bootstrapped_demos", "max_labeled_demos")
+    made = {name: value for name, value in arguments.items() if name in names}
     optimizer = dspy.MIPROv2(
         metric=own, prompt_model=reflection(spec), seed=spec.seed, num_threads=spec.concurrency,
         max_errors=1000, **{"auto": None, **made},
     )  # fmt: skip
-    return optimizer.compile(Writer(), **sets(spec), **rest)
+    return optimizer, {name: value for name, value in arguments.items() if name not in made}
 
 
 def plain_simba(spec: SearchSpec, own: Any = metric) -> Any:
@@ -227,7 +233,7 @@ def plain_simba(spec: SearchSpec, own: Any = metric) -> Any:
 def plain_together(spec: SearchSpec, own: Any = metric) -> Any:
     given = {name: dict(value) for name, value in spec.arguments.items()}
     steps = read_strategy(spec.strategy)
-    made = {}
+    made, compiled = dict[str, Any](), dict[str, Any]()
     for step in steps:
         if step == "bootstrap":
             made[step] = BootstrapFewShot(metric=own, **given.get(step, {}))
@@ -245,6 +251,9 @@ def plain_together(spec: SearchSpec, own: Any = metric) -> Any:
             made[step] = dspy.SIMBA(
                 metric=own, prompt_model=reflection(spec), num_threads=spec.concurrency, **given.get(step, {})
             )
+            compiled[step] = {"seed": spec.seed}
+        elif step == "mipro":
+            made[step], compiled[step] = mipro(spec, given.get(step, {}), own)
     student = Writer()
     student.set_lm(dspy.settings.lm.copy())
     return dspy.BetterTogether(metric=own, **made).compile(
@@ -253,5 +262,5 @@ def plain_together(spec: SearchSpec, own: Any = metric) -> Any:
         num_threads=spec.concurrency,
         seed=spec.seed,
         strategy=" -> ".join(steps),
-        optimizer_compile_args={"simba": {"seed": spec.seed}} if "simba" in steps else None,
+        optimizer_compile_args=compiled or None,
     )

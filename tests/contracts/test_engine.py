@@ -228,8 +228,10 @@ def simulator(simulate: Callable[..., Simulator]) -> Simulator:
     return simulate()
 
 
-@pytest.mark.parametrize("seed", [0, 3])
-@pytest.mark.parametrize("train", [7, 10, 12])
+@pytest.mark.parametrize(
+    ("train", "seed"),
+    [(7, 3), (10, 0), (12, 3), *(pytest.param(*other, marks=pytest.mark.long) for other in ((7, 0), (10, 3), (12, 0)))],
+)
 @pytest.mark.parametrize("budget", [10, 17, 50, 101, 300])
 def test_the_search_is_plain_gepas_up_to_the_batch_that_would_pass_the_budget(
     simulator: Simulator, budget: int, train: int, seed: int
@@ -257,8 +259,7 @@ def test_proposals_that_were_rejected_are_told_as_well_and_are_those_of_plain_ge
     assert len(rejected) >= 5
 
 
-@pytest.mark.parametrize("threads", [1, 4])
-@pytest.mark.parametrize("seed", [0, 3])
+@pytest.mark.parametrize(("seed", "threads"), [(0, 4), (3, 1)])
 @pytest.mark.parametrize("budget", [50, 300])
 def test_a_candidate_of_several_texts_is_searched_as_by_plain_gepa_merges_included(
     simulator: Simulator, budget: int, seed: int, threads: int

@@ -81,7 +81,16 @@ CASES = {
                               "max_rounds": 2},
             "simba": {"bsize": 4, "num_candidates": 2, "max_steps": 2}}}, number,
     ),
+    "bootstrap, then mipro": Case(
+        "bettertogether", plain_together,
+        {"strategy": "bootstrap -> mipro", "seed": 1, "arguments": {
+            "bootstrap": {"max_bootstrapped_demos": 1, "max_labeled_demos": 1},
+            "mipro": {"num_candidates": 3, "num_trials": 3, "minibatch": False, "max_bootstrapped_demos": 1,
+                      "max_labeled_demos": 1}}},
+    ),
 }  # fmt: skip
+LONG = {"mipro without demonstrations", "simba with a number", "simba without demonstrations"}
+"""Cases that differ from another in their settings alone."""
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +112,9 @@ def made(case: Case, simulator: Simulator, **given: Any) -> SearchSpec:
 
 @pytest.mark.filterwarnings("ignore:.*multivariate")
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name in LONG else name for name in CASES]
+)
 def test_candidates_and_scores_are_those_of_the_plain_optimizer(simulate: Simulate, name: str) -> None:
     case = CASES[name]
     spec = made(case, simulate())
@@ -127,7 +138,7 @@ def test_candidates_and_scores_are_those_of_the_plain_optimizer(simulate: Simula
     assert scores[str(candidates_of(spec, journal)[result.best])] == pytest.approx(best)
 
 
-@pytest.mark.parametrize("name", ["mipro", "simba", "bootstrap, then gepa", "random search, then simba"])
+@pytest.mark.parametrize("name", ["mipro", "simba", "bootstrap, then gepa", "bootstrap, then mipro"])
 def test_a_search_that_was_stopped_goes_on_to_the_same_end_and_pays_nothing_twice(
     simulate: Simulate, name: str
 ) -> None:
@@ -159,7 +170,7 @@ def test_four_threads_find_what_one_finds(simulate: Simulate, name: str) -> None
     assert (one, by_one.events, by_one.trials) == (four, by_four.events, by_four.trials)
 
 
-@pytest.mark.parametrize("budget", [1, 9, 30, 47, 52])
+@pytest.mark.parametrize("budget", [1, 9, *(pytest.param(number, marks=pytest.mark.long) for number in (30, 52)), 47])
 @pytest.mark.parametrize("name", ["mipro", "mipro in minibatches", "simba", "bootstrap, then gepa"])
 def test_the_budget_is_never_passed_and_the_best_has_a_score_on_val(simulate: Simulate, name: str, budget: int) -> None:
     case = CASES[name]

@@ -135,10 +135,10 @@ def quiet_dspy() -> Iterator[None]:
     ("budget", "seed", "threads", "arguments"),
     [
         (40, 0, 1, {}),
-        (70, 3, 4, {"component_selector": "all"}),
+        pytest.param(70, 3, 4, {"component_selector": "all"}, marks=pytest.mark.long),
         (70, 1, 8, {"candidate_selection_strategy": "current_best", "reflection_minibatch_size": 2}),
         (110, 0, 2, {"max_merge_invocations": 9}),
-        (40, 0, 1, {"use_merge": False, "skip_perfect_score": False}),
+        pytest.param(40, 0, 1, {"use_merge": False, "skip_perfect_score": False}, marks=pytest.mark.long),
     ],
 )
 def test_a_program_is_searched_as_by_plain_gepa(

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 
 from rollout_local.simulator import Simulator
+from tests.children import Nursery
 from tests.conftest import TARGET, Project
 
 Make = Callable[..., Project]
@@ -29,10 +30,13 @@ def test_what_a_target_prints_goes_to_stderr_so_that_stdout_is_one_document(
     assert "a word from task-00" in done.stderr
 
 
-def test_what_a_child_of_the_target_prints_does_not_reach_the_document(make_project: Make, simulate: Simulate) -> None:
+def test_what_a_child_of_the_target_prints_does_not_reach_the_document(
+    make_project: Make, simulate: Simulate, nursery: Nursery
+) -> None:
     project = printing(make_project(simulate().url), "subprocess.run(['echo', 'a word from outside'])")
-    done = project.process("optimize", "run", *project.flags, "--max-metric-calls", "4", "--json")
-    assert json.loads(done.stdout)["status"] == "completed"
+    done = nursery.run(project, "optimize", "run", *project.flags, "--max-metric-calls", "4", "--json")
+    assert done.document["status"] == "completed"
+    assert "a word from outside" in done.stderr
 
 
 def test_what_a_module_prints_when_it_is_imported_goes_to_stderr_too(make_project: Make) -> None:

@@ -129,7 +129,7 @@ def test_an_experiment_is_recorded_from_another_address(project: Project, endpoi
     assert project.document("experiments", "lock", "experiments/mine")["digest"] == run["digest"]
 
 
-@pytest.mark.parametrize("at", [1, 9, 17])
+@pytest.mark.parametrize("at", [9, *(pytest.param(number, marks=pytest.mark.long) for number in (1, 17))])
 def test_killed_at_any_execution_it_goes_on_to_the_same_digest(
     project: Project, endpoint: Endpoint, nursery: Nursery, at: int
 ) -> None:
