@@ -185,6 +185,18 @@ def test_a_program_need_not_be_decorated(make_program: Make, simulate: Simulate,
     assert done["report"]["best"]["number"] > 0
 
 
+@pytest.mark.usefixtures("hasty")
+def test_rate_limits_change_nothing_though_a_trial_makes_several_calls(make_program: Make, simulate: Simulate) -> None:
+    project = make_program(simulate().url)
+    calm = project.document("optimize", "run", *project.flags, "--max-metric-calls", "16")
+    stormy = simulate(faults="429:0.4:retry-after=0.01")
+    project.url = stormy.url
+    done = project.document("optimize", "run", *project.flags, "--max-metric-calls", "16", "--log-dir", "stormy")
+    assert done["digest"] == calm["digest"]
+    assert stormy.calls()["total"] > 60
+    assert project.rows("SELECT 1 FROM trials WHERE outcome != 'scored' AND superseded_by IS NULL") == []
+
+
 def test_a_program_without_a_metric_is_graded_by_a_verifier(make_program: Make, simulate: Simulate) -> None:
     bare = '@rollout.optimize_program(id="writer", examples=examples)'
     project = make_program(simulate().url, decorator=bare)
