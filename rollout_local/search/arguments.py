@@ -102,12 +102,16 @@ class Table:
         try:
             return TypeAdapter(self.types[name]).validate_python(value)
         except ValidationError as error:
-            said = str(error.errors()[-1]["msg"]).removeprefix("Value error, ")
-            msg = f"--arg {where}{name}={value!r}: {said[0].lower()}{said[1:]}"
+            told = [
+                str(one["msg"]).removeprefix("Value error, ") for one in error.errors()
+            ]  # one for each kind it may be
+            said = " or ".join(one[0].lower() + one[1:] for one in dict.fromkeys(told))
+            msg = f"--arg {where}{name}={value!r}: {said}"
             raise InputError(msg) from error
 
     def _near(self, name: str) -> str:
-        near = difflib.get_close_matches(name, self.signature.parameters, 2)
+        inside = [f"{outer}.{name}" for outer, table in self.inner.items() if name in table.signature.parameters]
+        near = inside or difflib.get_close_matches(name, self.signature.parameters, 2)
         return f" (is {' or '.join(near)} meant?)" if near else ""
 
 

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import dspy
 import gepa
+from pydantic import AfterValidator
 
-from rollout_local.search.arguments import GIVEN_ABOVE, Code, Count, Literal, Share, Size, Table
+from rollout_local.search.arguments import GIVEN_ABOVE, Code, Count, Share, Size, Table
 
 OURS = "it is what a run keeps by itself"
 SELECTIONS = Literal["pareto", "current_best", "epsilon_greedy", "top_k_pareto"]
+
+
+def _kept(frontier: str) -> str:
+    if frontier != "instance":
+        msg = "a run keeps one score a trial and none per objective; weight the checks of a verifier, and use instance"
+        raise ValueError(msg)
+    return frontier
+
 
 TYPES: dict[str, Any] = {
     "reflection_minibatch_size": Size,
@@ -47,7 +56,7 @@ REFUSED = {
 }
 
 INNER_TYPES: dict[str, Any] = {
-    "frontier_type": Literal["instance", "objective", "hybrid", "cartesian"],
+    "frontier_type": Annotated[Literal["instance", "objective", "hybrid", "cartesian"], AfterValidator(_kept)],
     "batch_sampler": Literal["epoch_shuffled"] | Code,
     "merge_val_overlap_floor": Size,
     "val_evaluation_policy": Literal["full_eval"],

@@ -62,7 +62,10 @@ def test_an_argument_of_the_right_type_comes_through(name: str, value: Any) -> N
         ({"reflection_minibatch": 3}, "is reflection_minibatch_size"),
         ({"reflection_minibatch_size": 0}, "greater than or equal to 1"),
         ({"reflection_minibatch_size": "three"}, "valid integer"),
-        ({"candidate_selection_strategy": "best"}, "module:function"),
+        ({"candidate_selection_strategy": "best"}, "input should be 'pareto', .* or give it as module:function"),
+        ({"cache_evaluation": True}, r"is gepa_kwargs\.cache_evaluation meant"),
+        ({"gepa_kwargs.frontier_type": "objective"}, "one score a trial and none per objective"),
+        ({"gepa_kwargs.frontier_type": "all"}, "input should be 'instance', 'objective'"),
         ({"perfect_score": 100}, "less than or equal to 1"),
         ({"gepa_kwargs": {"nope": 1}}, "there is no argument gepa_kwargs.nope"),
         ({"gepa_kwargs.cache_evaluation": True}, "takes train scores for val scores"),
@@ -79,8 +82,8 @@ def test_what_is_unknown_of_the_wrong_type_or_unsafe_is_refused_by_name(given: d
 
 def test_dotted_names_and_mappings_give_the_same_inner_arguments() -> None:
     table = arguments_of("gepa")
-    dotted = table.check({"gepa_kwargs.frontier_type": "objective", "gepa_kwargs": {"use_cloudpickle": True}})
-    assert dotted == {"gepa_kwargs": {"frontier_type": "objective", "use_cloudpickle": True}}
+    dotted = table.check({"gepa_kwargs.frontier_type": "instance", "gepa_kwargs": {"use_cloudpickle": True}})
+    assert dotted == {"gepa_kwargs": {"frontier_type": "instance", "use_cloudpickle": True}}
 
 
 def test_code_is_named_and_found_again() -> None:
