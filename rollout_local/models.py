@@ -27,6 +27,7 @@ SWITCHES = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "DO_NOT_TRACK": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
     "TQDM_DISABLE": "1",  # GEPA draws a bar that cannot be switched off by an argument; ours stands in its place
 }
 """What is set, by variable; the reason beside it."""

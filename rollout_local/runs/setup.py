@@ -6,7 +6,7 @@ verifiers live in the database; only the target's module is still needed.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import shlex
 from collections.abc import Mapping, Sequence
@@ -23,6 +23,7 @@ from rollout_local.domain.run import RunConfig, RunStatus
 from rollout_local.domain.target import Target
 from rollout_local.domain.verdict import VerifierSpec
 from rollout_local.errors import InputError, NotFound
+from rollout_local.models import keep_libraries_offline
 from rollout_local.reports.forecast import calls_of_budget
 from rollout_local.runs import readiness
 from rollout_local.runs.clock import new_run_id, now
@@ -150,9 +151,12 @@ def _require_tracker(config: RunConfig, flag: str, package: str) -> None:
     if flag == "use_wandb" and (config.offline or config.record_mode == "none"):
         msg = "--arg use_wandb is refused while offline: it sends the run to a server; leave it out of a replay"
         raise InputError(msg)
-    if importlib.util.find_spec(package) is None:
-        msg = f"--arg {flag} needs the package {package}, which is not installed; `pip install {package}`"
-        raise InputError(msg)
+    keep_libraries_offline()
+    try:
+        importlib.import_module(package)
+    except Exception as error:
+        msg = f"--arg {flag} needs the package {package}, which cannot be imported ({error}); `pip install {package}`"
+        raise InputError(msg) from error
 
 
 def create(store: Store, config: RunConfig, folder: Path) -> dict[str, Any]:

@@ -185,6 +185,33 @@ def test_a_program_need_not_be_decorated(make_program: Make, simulate: Simulate,
     assert done["report"]["best"]["number"] > 0
 
 
+def test_a_tracker_that_cannot_be_imported_is_refused_before_anything_is_paid_for(
+    make_program: Make, simulate: Simulate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    simulator = simulate()
+    project = make_program(simulator.url)
+    refused = project.rollout("optimize", "run", *project.flags, "--arg", "use_mlflow=true")
+    assert refused.returncode == 2
+    assert "--arg use_mlflow needs the package mlflow, which cannot be imported" in refused.stderr
+    assert simulator.calls()["total"] == 0
+
+
+def test_mlflow_is_told_of_the_search_in_a_file_store_and_changes_nothing(
+    make_program: Make, simulate: Simulate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    project = make_program(simulate().url)
+    calm = project.document("optimize", "run", *project.flags)
+    told = ["use_mlflow=true", f'gepa_kwargs.mlflow_tracking_uri="{(project.folder / "mlruns").as_uri()}"']
+    arguments = [word for one in told for word in ("--arg", one)]
+    done = project.document("optimize", "run", *project.flags, "--log-dir", "told", *arguments)
+    assert done["digest"] == calm["digest"]
+    (best,) = (project.folder / "mlruns").glob("*/*/metrics/best_score_on_valset")
+    assert float(best.read_text().splitlines()[-1].split()[1]) == done["report"]["best"]["val"]["mean"]
+
+
 @pytest.mark.usefixtures("hasty")
 def test_rate_limits_change_nothing_though_a_trial_makes_several_calls(make_program: Make, simulate: Simulate) -> None:
     project = make_program(simulate().url)
