@@ -161,7 +161,13 @@ def test_a_search_that_was_stopped_goes_on_to_the_same_end_and_pays_nothing_twic
     assert halves.trials.keys() == journal.trials.keys()
 
 
-@pytest.mark.parametrize("name", ["mipro in minibatches", "simba", "bootstrap, then gepa"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bootstrap, then gepa",
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("mipro in minibatches", "simba")),
+    ],
+)
 def test_four_threads_find_what_one_finds(simulate: Simulate, name: str) -> None:
     case = CASES[name]
     simulator = simulate()

@@ -134,7 +134,7 @@ def quiet_dspy() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("budget", "seed", "threads", "arguments"),
     [
-        (40, 0, 1, {}),
+        pytest.param(40, 0, 1, {}, marks=pytest.mark.long),
         pytest.param(70, 3, 4, {"component_selector": "all"}, marks=pytest.mark.long),
         (70, 1, 8, {"candidate_selection_strategy": "current_best", "reflection_minibatch_size": 2}),
         (110, 0, 2, {"max_merge_invocations": 9}),

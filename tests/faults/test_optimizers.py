@@ -57,7 +57,7 @@ def rows(project: Project, statement: str) -> list[Any]:
         return db.execute(statement).fetchall()
 
 
-@pytest.mark.parametrize("optimizer", RUNS)
+@pytest.mark.parametrize("optimizer", ["mipro", "bettertogether", pytest.param("simba", marks=pytest.mark.long)])
 def test_a_whole_run_has_a_report_keeps_its_budget_and_is_reproduced(
     nursery: Nursery, tmp_path: Path, simulate: Simulate, optimizer: str
 ) -> None:
