@@ -3,11 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+PYTEST := $(BIN)/python -m pytest -q -n auto --dist worksteal -m "not long"
+COVERED := tests/unit tests/contracts tests/journeys
 CONSTRAINTS := experiments/constraints.txt
 DEMO_DB := .rollout/demo.db
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test check format lint types layers record bench faults airgap clean
+.PHONY: help demo ui test check format lint types layers record bench faults versions airgap clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -38,7 +40,8 @@ ui: $(VENV)/installed ## browse the demo's run (or DB=file)
 	@$(BIN)/rollout ui --db $(or $(DB),$(DEMO_DB))
 
 test: $(VENV)/test-installed ## the whole test suite
-	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not long" $(COVERAGE)
+	$(PYTEST) $(COVERED) $(COVERAGE)
+	$(PYTEST) $(COVERED:%=--ignore=%)
 
 check: COVERAGE = --cov --cov-report=term
 check: $(VENV)/dev-installed lint types layers test ## format, lint, types, layers, tests with their coverage: what CI calls
@@ -59,6 +62,9 @@ layers: $(VENV)/dev-installed
 
 faults: $(VENV)/test-installed ## the long fault suite (minutes)
 	$(BIN)/python -m pytest -q -m long
+
+versions: $(VENV)/installed ## the short journey with the versions that people have (minutes; ROWS="lowest openai-2")
+	$(BIN)/python -m tests.versions $(ROWS)
 
 bench: $(VENV)/test-installed ## ratios against plain dspy.GEPA and plain vcrpy, in one run
 	$(BIN)/python -m tests.bench

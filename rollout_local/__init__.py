@@ -1,25 +1,25 @@
 """rollout-local: optimize an agent's prompt by evolution, offline, in one SQLite file.
 
-Reading order: `domain` (what things are), `search.engine` (what an optimizer is handed), `runs.passes` (the
+Reading order: `domain` (what things are), `search.engine` (what an optimizer is handed), `runs.phases` (the
 four phases), `runs.evaluation` (one trial), `store.ddl` (what is kept), `reports.promotion` (what it means).
 
 Everything public is imported when it is first used, so that `import rollout_local` costs nothing. From then
-on `import mv37.rollout` leads here too, unless the hosted SDK is installed.
+on `import mv37.rollout` leads here too; where the hosted SDK is installed, it lends that module what it lacks.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rollout_local.targets.hosted import stand_in_for_hosted_sdk
 
 if TYPE_CHECKING:
+    from rollout_local.afterwards.api import RunResult, run
+    from rollout_local.afterwards.best import BestOutput, best_of, ensemble
     from rollout_local.domain.dataset import Task
     from rollout_local.domain.target import AgentResult, Candidate
     from rollout_local.recordings.public import recording
-    from rollout_local.runs.api import RunResult, run
-    from rollout_local.runs.best import BestOutput, best_of, ensemble
     from rollout_local.targets.current import CurrentRun, current_run
     from rollout_local.targets.registry import (
         clear_optimization_targets,
@@ -31,21 +31,21 @@ if TYPE_CHECKING:
 
 PUBLIC = {
     "AgentResult": "rollout_local.domain.target",
-    "BestOutput": "rollout_local.runs.best",
+    "BestOutput": "rollout_local.afterwards.best",
     "Candidate": "rollout_local.domain.target",
     "CurrentRun": "rollout_local.targets.current",
-    "RunResult": "rollout_local.runs.api",
+    "RunResult": "rollout_local.afterwards.api",
     "Task": "rollout_local.domain.dataset",
-    "best_of": "rollout_local.runs.best",
+    "best_of": "rollout_local.afterwards.best",
     "clear_optimization_targets": "rollout_local.targets.registry",
     "current_run": "rollout_local.targets.current",
-    "ensemble": "rollout_local.runs.best",
+    "ensemble": "rollout_local.afterwards.best",
     "get_optimization_target": "rollout_local.targets.registry",
     "list_optimization_targets": "rollout_local.targets.registry",
     "optimize": "rollout_local.targets.registry",
     "optimize_program": "rollout_local.targets.registry",
     "recording": "rollout_local.recordings.public",
-    "run": "rollout_local.runs.api",
+    "run": "rollout_local.afterwards.api",
 }
 """The public names and the modules they live in."""
 
@@ -71,7 +71,7 @@ __all__ = [
 stand_in_for_hosted_sdk()
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in PUBLIC:
         return getattr(importlib.import_module(PUBLIC[name]), name)
     msg = f"module 'rollout_local' has no attribute {name!r}"

@@ -11,10 +11,12 @@ import json
 import math
 import re
 import tomllib
+from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
+from rollout_local import limits
 from rollout_local.errors import InputError
 
 MAX_DEPTH = 100
@@ -30,11 +32,13 @@ _JSON_NAMES = {
 def read_text(path: Path) -> str:
     """The text of a UTF-8 file, without its byte-order mark; `InputError` where there is none."""
     try:
-        raw = path.read_bytes()
+        raw = limits.read(path, "text file", pipes=True)
     except FileNotFoundError:
         _refuse(f"{path} does not exist; check the path")
     except IsADirectoryError:
         _refuse(f"{path} is a folder where a file is needed")
+    except limits.TooLarge as error:
+        _refuse(f"{path} {error}; split it")
     except OSError as error:
         _refuse(f"{path} cannot be read: {error.strerror or error}")
     try:
@@ -61,7 +65,7 @@ def parse_json(text: str, where: Path | str, line: int | None = None) -> Any:
     return value
 
 
-def parse_toml(text: str, where: Path | str) -> dict[str, Any]:
+def parse_toml(text: str, where: Path | str) -> dict[str, object]:
     """The table of a TOML text."""
     try:
         return tomllib.loads(text)
@@ -75,7 +79,7 @@ def parse_toml(text: str, where: Path | str) -> dict[str, Any]:
         _refuse(f"{where}: nested more than {MAX_DEPTH} levels deep; flatten it")
 
 
-def json_problem(value: Any) -> str:
+def json_problem(value: object) -> str:
     """Why `value` cannot be kept as JSON, in words; empty where it can."""
     waiting = [(value, 0)]
     while waiting:
@@ -94,18 +98,24 @@ def json_problem(value: Any) -> str:
     return ""
 
 
-def kind_of(value: Any) -> str:
+def kind_of(value: object) -> str:
     """What a JSON value is, with its article: `a list`, `a text`, `null`."""
     return "null" if value is None else _JSON_NAMES.get(type(value), f"a {type(value).__name__}")
 
 
-def suggestion(word: str, known: list[str]) -> str:
+def suggestion(word: str, known: Iterable[str]) -> str:
     """`did you mean "…"?` where a known word is near, else the list of known ones."""
-    near = get_close_matches(word, known, n=1)
-    return f'did you mean "{near[0]}"?' if near else f"known are {', '.join(known)}"
+    known = list(known)
+    closest = near(word, known)
+    return f'did you mean "{closest[0]}"?' if closest else f"known are {', '.join(known)}"
 
 
-def _scalar_problem(item: Any) -> str:
+def near(word: str, known: Iterable[str], most: int = 1) -> list[str]:
+    """The known words that a mistyped one is nearest to."""
+    return get_close_matches(word, list(known), n=most)
+
+
+def _scalar_problem(item: object) -> str:
     if isinstance(item, str):
         return "" if _encodable(item) else "a text holds half of a surrogate pair, which no UTF-8 can say; remove it"
     if isinstance(item, float) and not math.isfinite(item):
@@ -136,7 +146,7 @@ def _finite(text: str) -> float:
     return number
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]

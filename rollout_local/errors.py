@@ -3,10 +3,13 @@
     RolloutError                    a sentence for the user; `exit_code` is what the command ends with
     ├── InputError           2      what was written is wrong: says what, where, and what to do
     │   └── NotFound         2      a name or id that does not exist
+    │       └── ModuleMissing 2     a module that cannot be imported from here
     ├── Refused              1      well-formed, but must not be done (a gate, a conflict)
+    │   └── NotConfirmed     1      a run from elsewhere reaches for what nobody here has said yes to
     ├── StoreError           2      the database cannot be used (foreign, read-only, damaged)
     ├── RecordingError       2      a recording cannot be used (damaged, open, foreign)
     ├── GradingError         2      an output could not be graded; never a score
+    │   └── OutOfScale       2      a score that does not lie between 0 and 1
     ├── TargetError          1      the own failure of a target behind a URL, in its words; the trial is scored 0
     └── ProviderError        3      a model provider, or a target's endpoint, did not answer; `kind` says how
 
@@ -42,8 +45,16 @@ class NotFound(InputError):
     """A run, dataset, task, verifier or target that does not exist."""
 
 
+class ModuleMissing(NotFound):
+    """A module that is not to be found from the folder that a run is looked at from."""
+
+
 class Refused(RolloutError):
     """A well-formed request that must not be carried out."""
+
+
+class NotConfirmed(Refused):
+    """What came from elsewhere would reach for code, servers or variables that nobody here has said yes to."""
 
 
 class StoreError(RolloutError):
@@ -67,6 +78,10 @@ class GradingError(RolloutError):
     exit_code = 2
 
 
+class OutOfScale(GradingError):
+    """A score of another scale than 0 to 1, such as a grade from 1 to 5."""
+
+
 class TargetError(RolloutError):
     """A target behind a URL answered that it failed on its own account, in its words: no trouble on the way to it."""
 
@@ -74,7 +89,7 @@ class TargetError(RolloutError):
 class ProviderError(RolloutError):
     """A model provider, or the endpoint of a target, did not give an answer.
 
-    `kind` is one of the names in `rollout_local.runs.provider.KINDS`; `retry_after` is in seconds, where the
+    `kind` is one of the names in `rollout_local.providers.failures.KINDS`; `retry_after` is in seconds, where the
     provider asked for a wait; `who` did not answer, in words.
     """
 

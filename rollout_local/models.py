@@ -7,9 +7,11 @@ The switches are environment variables that litellm and DSPy read while they are
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,6 +33,17 @@ SWITCHES = {
     "TQDM_DISABLE": "1",  # GEPA draws a bar that cannot be switched off by an argument; ours stands in its place
 }
 """What is set, by variable; the reason beside it."""
+TRACERS_OFF = {
+    "ROLLOUT_DISABLED": "true",
+    "OTEL_SDK_DISABLED": "true",
+    "LANGFUSE_TRACING_ENABLED": "false",
+    "LANGSMITH_TRACING": "false",
+    "LANGCHAIN_TRACING_V2": "false",
+    "OPIK_TRACK_DISABLE": "true",
+    "WEAVE_DISABLED": "true",
+    "DD_TRACE_ENABLED": "false",
+}
+"""What keeps tracing SDKs quiet in a replay: what happens there was traced when it was recorded."""
 
 DUMMY_KEY = "not-a-key"
 KEY_VARIABLES = {
@@ -50,6 +63,10 @@ KEY_VARIABLES = {
     "perplexity": "PERPLEXITYAI_API_KEY",
 }
 """The variable that holds the key of a provider, by litellm's prefix."""
+NEEDS = {"bedrock": "boto3", "sagemaker": "boto3", "sagemaker_chat": "boto3", "vertex_ai": "google.auth"}
+"""The package that litellm asks a provider with, where it does not bring it along."""
+NEEDS_OF_RESPONSES = "mcp"
+"""What litellm imports for every call of OpenAI's responses."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +76,7 @@ class Completion:
     text: str
     tokens_in: int | None
     tokens_out: int | None
-    tool_calls: Sequence[Mapping[str, Any]] = ()
+    tool_calls: Sequence[Mapping[str, object]] = ()
 
 
 def keep_libraries_offline() -> None:
@@ -68,10 +85,19 @@ def keep_libraries_offline() -> None:
         os.environ.setdefault(name, value)
 
 
+def keep_tracers_off() -> None:
+    """Set every switch of the tracing SDKs, except where the user has set it."""
+    for name, value in TRACERS_OFF.items():
+        os.environ.setdefault(name, value)
+
+
 def complete(
     model: str, messages: Sequence[Mapping[str, Any]], *, api_base: str | None = None, **params: Any
 ) -> Completion:
-    """One chat completion through litellm. Raises litellm's exceptions; nothing is retried or cached here."""
+    """One chat completion through litellm, put together where it is streamed. Raises litellm's exceptions.
+
+    Nothing is retried or cached here.
+    """
     keep_libraries_offline()
     import litellm
 
@@ -80,6 +106,8 @@ def complete(
     if "tools" in params:  # or litellm imports its MCP gateway, which needs a package that is not there
         params = {"_skip_mcp_handler": True, **params}
     reply = litellm.completion(model=model, messages=list(messages), num_retries=0, max_retries=0, **params)
+    if params.get("stream"):
+        return _put_together(reply)
     usage = getattr(reply, "usage", None)
     message = reply.choices[0].message
     return Completion(
@@ -88,6 +116,59 @@ def complete(
         tokens_out=getattr(usage, "completion_tokens", None),
         tool_calls=tuple(call.model_dump() for call in (message.tool_calls or ())),
     )
+
+
+def _put_together(chunks: Iterable[Any]) -> Completion:
+    """What was streamed. (litellm's own builder prints, and says 0 where no usage was given.)"""
+    text, calls, usage = "", dict[int, dict[str, Any]](), None
+    for chunk in chunks:
+        usage = getattr(chunk, "usage", None) or usage
+        for choice in chunk.choices[:1]:
+            text += choice.delta.content or ""
+            for piece in choice.delta.tool_calls or ():
+                call = calls.setdefault(piece.index, {"id": None, "type": "function", "function": dict(_NO_CALL)})
+                call["id"] = piece.id or call["id"]
+                call["function"]["name"] += piece.function.name or ""
+                call["function"]["arguments"] += piece.function.arguments or ""
+    return Completion(
+        text, getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None), tuple(calls.values())
+    )
+
+
+_NO_CALL = {"name": "", "arguments": ""}
+
+
+def package_problem(model: str, params: Mapping[str, object]) -> str:
+    """In words, that litellm lacks a package to ask this model with; empty where it has all."""
+    responds = params.get("model_type") == "responses" or "responses" in model.split("/")[:-1]
+    for package in filter(None, (NEEDS.get(provider_of(model)), NEEDS_OF_RESPONSES if responds else None)):
+        if not _is_there(package):
+            install = package.replace(".", "-")
+            asked = "the responses of " if package == NEEDS_OF_RESPONSES else ""
+            return f"litellm asks {asked}{model} with the package {package}, which is missing: `pip install {install}`"
+    return ""
+
+
+def _is_there(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # of the package that it is in
+        return False
+
+
+def provider_problem(model: str) -> str:
+    """In words, that litellm knows no provider for a model's name; empty where it does. Nothing is asked."""
+    if model in _price_table() or ("/" in model and provider_of(model) in _priced_providers()):
+        return ""
+    keep_libraries_offline()
+    import litellm
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints a list of providers
+        try:
+            litellm.get_llm_provider(model)
+        except Exception:  # noqa: BLE001 - whatever it raises, a call would raise it too
+            return f"no provider is known for {model}; put it before the name, as in openai/{model.rpartition('/')[2]}"
+    return ""
 
 
 def provider_of(model: str) -> str:
@@ -141,6 +222,11 @@ def are_one(one: str, other: str) -> bool:
 def _names(model: str) -> list[str]:
     parts = model.split("/")
     return ["/".join(parts[i:]) for i in range(len(parts))]
+
+
+@cache
+def _priced_providers() -> frozenset[str]:
+    return frozenset({*KEY_VARIABLES, *(provider_of(name) for name in _price_table())})
 
 
 @cache

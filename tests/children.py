@@ -106,14 +106,16 @@ class Nursery:
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
 
-    def start(
+    def start(  # a variable that is None is not set
         self, project: Project, *arguments: str, die: dict[str, Any] | None = None, limit: int | None = None,
-        modules: Path | None = None, **variables: str,
+        modules: Path | None = None, program: str = "rollout",
+        **variables: str | None,
     ) -> Child:  # fmt: skip
         self._count += 1
         out, err = (self._folder / f"{self._count}.{name}" for name in ("out", "err"))
         order = {"do": "start", "argv": arguments, "cwd": str(project.folder), "env": variables, "out": str(out),
-                 "err": str(err), "die": die, "limit": limit, "modules": str(modules or "")}  # fmt: skip
+                 "err": str(err), "die": die, "limit": limit, "modules": str(modules or ""),
+                 "program": program}  # fmt: skip
         return Child(self, self.ask(order)["pid"], out, err)
 
     def run(self, project: Project, *arguments: str, **settings: Any) -> Ended:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib
 import io
@@ -10,9 +11,13 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
+import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -38,6 +43,55 @@ def _refuse_other_hosts(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_refuse_other_hosts)
+
+
+class _SysOfThreads(ModuleType):
+    """`sys` for `threading`: in Python 3.11 two threads that start at once under a tracer may refuse each other.
+
+    `sys.settrace` raises while another thread is inside it, which an audit hook written in Python makes possible, and
+    the thread whose tracer is refused dies before its first line (`_PyEval_SetTrace` in CPython 3.11's ceval.c).
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys, name)
+
+    @staticmethod
+    def settrace(function: Any) -> None:
+        for _ in range(1000):
+            with contextlib.suppress(RuntimeError):
+                return sys.settrace(function)
+            time.sleep(0.0001)
+        return sys.settrace(function)
+
+
+if sys.version_info < (3, 12):
+    threading._sys = _SysOfThreads("sys")  # type: ignore[attr-defined]
+
+
+@functools.cache
+def _columns_of(kind: type) -> dict[str, tuple[type, ...]]:
+    """The columns that a row type names, and the Python types that a value of each may have."""
+    kinds = {name: typing.get_args(hint) or (hint,) for name, hint in typing.get_type_hints(kind).items()}
+    return {name: (*of, int) if float in of else of for name, of in kinds.items()}  # an int is a float to mypy, too
+
+
+def _holding_rows(select: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    """`Store.select`, where every row that any test sees must be what its type says: mypy believes the types."""
+
+    @functools.wraps(select)
+    def held(self: Store, kind: type, sql: str, parameters: Any = ()) -> list[Any]:
+        rows = select(self, kind, sql, parameters)
+        if typing.is_typeddict(kind):
+            for row in rows:
+                wrong = {name for name, kinds in _columns_of(kind).items() if not isinstance(row[name], kinds)}
+                assert set(row) == set(_columns_of(kind)), f"{kind.__name__} is not what {sql} gives"
+                assert not wrong, f"{kind.__name__} has other types in {sorted(wrong)} than {sql} gives"
+        return rows
+
+    return held
+
+
+Store.select = _holding_rows(Store.select)  # type: ignore[method-assign]
 
 
 _modules = 0
@@ -78,7 +132,7 @@ def simulate() -> Iterator[Callable[..., Simulator]]:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits between the tries of a failed call are a hundredth of what they are."""
-    from rollout_local.runs.provider import Patience
+    from rollout_local.providers.failures import Patience
 
     wait = Patience.wait
 

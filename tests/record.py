@@ -12,7 +12,7 @@ from pathlib import Path
 from rollout_local.domain.run import RunStatus
 from rollout_local.experiments import locking, manifest, replay
 from rollout_local.models import keep_libraries_offline
-from rollout_local.runs.watch import Silent
+from rollout_local.runs.progress import Silent
 from rollout_local.simulator import Settings, Simulator, load_script
 
 ROOT = Path(__file__).parent.parent

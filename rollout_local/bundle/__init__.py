@@ -1,7 +1,7 @@
 """What comes from elsewhere, and what goes elsewhere: one run in one file, a log of plain GEPA, archives.
 
 Nothing that is read here is believed before it is checked, and nothing of it is ever executed. The order to read:
-`archives` (zip and tar, read safely), `rows` (a run's rows, free of this database's row ids), `package` (the file
+`archives` (zips, read safely), `rows` (a run's rows, free of this database's row ids), `package` (the file
 format), `transfer` (export and import), `gepa_state` and `gepa_log` (what plain `dspy.GEPA(log_dir=…)` left).
 """
 

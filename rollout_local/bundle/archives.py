@@ -1,49 +1,37 @@
-"""Zip and tar archives of other people, read so that they can do no harm.
+"""Zip archives of other people, read so that they can do no harm.
 
-Every name, kind and size is checked before a byte is kept; a refused archive leaves nothing behind, inside the
-target or outside it. Sizes are checked twice: as declared, and as they come out of the decompressor. Refused are
-`..`, absolute names, drive letters, links, devices, names that are the same on some file system (case, Unicode
-form, a file that is also a folder), names that Windows reserves, encrypted and overlapping members.
+Every name, kind and size is checked before a byte is kept. Members are stored, not compressed, so no more comes out
+than is in the file. Refused are `..`, absolute names, drive letters, links, devices, names that are the same on some
+file system (case, Unicode form, a file that is also a folder), names that Windows reserves, encrypted and overlapping
+members.
 """
 
 from __future__ import annotations
 
-import bz2
 import contextlib
-import gzip
-import lzma
 import os
-import shutil
 import stat
 import struct
-import tarfile
-import tempfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NoReturn, Self, cast
+from typing import NoReturn
 
 from rollout_local.errors import InputError
 
-CHUNK = 1 << 20
 RESERVED = frozenset(
     ["con", "prn", "aux", "nul", "conin$", "conout$", "clock$"]
     + [f"{port}{digit}" for port in ("com", "lpt") for digit in "0123456789¹²³"]
 )
 """Device names of Windows, with any ending (`nul.txt`)."""
-_DECOMPRESSORS: dict[bytes, Callable[..., Any]] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ\x00": lzma.open,
-}
 _DAMAGE = (
-    zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, struct.error, ValueError,
-    NotImplementedError, RuntimeError, OverflowError, IndexError, KeyError,
+    zipfile.BadZipFile, EOFError, OSError, zlib.error, struct.error, ValueError, NotImplementedError, RuntimeError,
+    OverflowError, IndexError, KeyError,
 )  # fmt: skip
-"""What zipfile, tarfile and the decompressors raise on damaged input."""
+"""What zipfile raises on damaged input."""
 
 
 @dataclass(frozen=True)
@@ -55,77 +43,39 @@ class Limits:
     total_bytes: int = 1 << 30
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """A member that passed its checks: `copy(sink)` hands its content on, chunk by chunk."""
-
-    name: str
-    is_folder: bool
-    size: int
-    copy: Callable[[Callable[[bytes], Any]], None]
-
-
 DEFAULT = Limits()
 
 
 def read(path: Path, limits: Limits = DEFAULT) -> dict[str, bytes]:
     """The files of an archive by name, in memory; `InputError` names the member that is refused."""
     found: dict[str, bytes] = {}
-    for entry in _entries(path, limits):
-        if not entry.is_folder:
-            parts: list[bytes] = []
-            entry.copy(parts.append)
-            found[entry.name] = b"".join(parts)
+    with _damage_named(path):
+        _require_zip(path)
+        _check_zip_directory(path, limits)
+        with zipfile.ZipFile(path) as archive:
+            for info in _checked(path, archive, limits):
+                if not info.is_dir():
+                    found[info.filename] = _content(path, archive, info)
     return found
 
 
-def unpack(path: Path, into: Path, limits: Limits = DEFAULT) -> list[Path]:
-    """Write an archive to the new folder `into`, wholly or not at all; returns its files.
-
-    Raises `InputError` where `into` exists or a member is refused.
-    """
-    if into.exists() or into.is_symlink():
-        _refuse(f"{into} exists; give a folder that does not")
-    if not into.parent.is_dir():
-        _refuse(f"the folder {into.parent} does not exist; make it first")
-    draft = Path(tempfile.mkdtemp(prefix=f".{into.name}.", dir=into.parent))
-    try:
-        files = [file.relative_to(draft) for file in _written(path, draft, limits)]
-        draft.chmod(0o755)
-        draft.rename(into)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-    return [into / file for file in files]
+def _checked(path: Path, archive: zipfile.ZipFile, limits: Limits) -> list[zipfile.ZipInfo]:
+    """The members, each checked against its name, kind, size and all before it."""
+    infos, names = archive.infolist(), _Names(path)
+    _refuse_overlaps(path, infos, archive.start_dir)
+    for info in infos:
+        _check_zip_member(path, info)
+        if info.file_size > limits.member_bytes:
+            _refuse(f"{path}: {info.filename!r} is larger than {limits.member_bytes} bytes")
+        names.add(info.filename.removesuffix("/"), is_folder=info.is_dir())
+    if sum(info.file_size for info in infos) > limits.total_bytes:
+        _refuse(f"{path}: its members are larger than {limits.total_bytes} bytes together")
+    return infos
 
 
-def _written(path: Path, folder: Path, limits: Limits) -> Iterator[Path]:
-    for entry in _entries(path, limits):
-        target = folder / entry.name
-        if entry.is_folder:
-            target.mkdir(parents=True, exist_ok=True)
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("xb") as file:
-            entry.copy(file.write)
-        yield target
-
-
-def _entries(path: Path, limits: Limits) -> Iterator[_Entry]:
-    """The members of a zip or tar archive, each checked against its name, kind, size and all before it."""
-    names, total, count = _Names(path), 0, 0
-    with _damage_named(path):
-        for entry in _zip_entries(path, limits) if _is_zip(path) else _tar_entries(path, limits):
-            count += 1
-            total += entry.size
-            if count > limits.members:
-                _refuse(f"{path}: more than {limits.members} members")
-            if entry.size > limits.member_bytes:
-                _refuse(f"{path}: {entry.name!r} is larger than {limits.member_bytes} bytes")
-            if total > limits.total_bytes:
-                _refuse(f"{path}: its members are larger than {limits.total_bytes} bytes together")
-            names.add(entry.name, is_folder=entry.is_folder)
-            yield entry
+def _content(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    with _damage_named(path, info.filename):
+        return archive.read(info)
 
 
 @contextlib.contextmanager
@@ -136,7 +86,7 @@ def _damage_named(path: Path, member: str = "") -> Iterator[None]:
         msg = f"{path} does not exist; check the path"
         raise InputError(msg) from error
     except _DAMAGE as error:
-        what = f"{path}: {member!r} is damaged" if member else f"{path} is not a zip or tar archive, or a damaged one"
+        what = f"{path}: {member!r} is damaged" if member else f"{path} is not a zip archive, or a damaged one"
         msg = f"{what} ({error or type(error).__name__})"
         raise InputError(msg) from error
 
@@ -201,20 +151,12 @@ _PER_MEMBER = 512
 """Bytes of a zip's directory that one member may take on average: 46 and its name."""
 
 
-def _is_zip(path: Path) -> bool:
+def _require_zip(path: Path) -> None:
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe, a device: there is no end to wait for
+        _refuse(f"{path} is no plain file")
     with path.open("rb") as file:
-        return file.read(4)[:2] == b"PK"
-
-
-def _zip_entries(path: Path, limits: Limits) -> Iterator[_Entry]:
-    _check_zip_directory(path, limits)
-    with zipfile.ZipFile(path) as archive:
-        infos = archive.infolist()
-        _refuse_overlaps(path, infos, archive.start_dir)
-        for info in infos:
-            _check_zip_member(path, info)
-            name = info.filename.removesuffix("/")
-            yield _Entry(name, info.is_dir(), info.file_size, _zip_copier(path, archive, info))
+        if file.read(4)[:2] != b"PK":
+            _refuse(f"{path} is not a zip archive, and only one is read here")
 
 
 def _check_zip_directory(path: Path, limits: Limits) -> None:
@@ -249,115 +191,10 @@ def _check_zip_member(path: Path, info: zipfile.ZipInfo) -> None:
         _refuse(f"{path}: {info.filename!r} is a link or a device; only files and folders are read")
     if info.flag_bits & 0x1:
         _refuse(f"{path}: {info.filename!r} is encrypted")
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        _refuse(f"{path}: {info.filename!r} is compressed in a way that is not read here")
+    if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
+        _refuse(f"{path}: {info.filename!r} is compressed, and no member is here")
     if info.is_dir() and info.file_size:
         _refuse(f"{path}: the folder {info.filename!r} has a content")
-
-
-def _zip_copier(
-    path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo
-) -> Callable[[Callable[[bytes], Any]], None]:
-    def copy(sink: Callable[[bytes], Any]) -> None:
-        with _damage_named(path, info.filename):
-            file = archive.open(info)
-        with file:
-            _copy(path, info.filename, file, info.file_size, sink)
-
-    return copy
-
-
-# -- tar
-
-
-class _WholeHeader(tarfile.TarInfo):
-    """A tar header; a damaged or missing one is an error, where tarfile would take it for the end."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        if len(buf) == tarfile.BLOCKSIZE and not any(buf):
-            return super().frombuf(buf, encoding, errors)  # the end, said by an exception
-        try:
-            return super().frombuf(buf, encoding, errors)
-        except tarfile.HeaderError as error:
-            raise tarfile.ReadError(str(error)) from error
-
-
-def _tar_entries(path: Path, limits: Limits) -> Iterator[_Entry]:
-    """Read as a stream, so that neither the number of members nor a header's size can fill the memory."""
-    with _decompressed(path) as file:
-        bounded = _Bounded(path, file, limits.total_bytes + limits.members * 2048)
-        with tarfile.open(
-            fileobj=cast("IO[bytes]", bounded), mode="r|", encoding="utf-8", errors="strict", tarinfo=_WholeHeader
-        ) as archive:
-            for member in archive:
-                _check_tar_member(path, member)
-                name = member.name.removesuffix("/").removeprefix("./")
-                if name in ("", ".") and member.isdir():
-                    continue
-                yield _Entry(name, member.isdir(), member.size, _tar_copier(path, archive, member))
-        while bounded.read(CHUNK):  # to the end, where gzip keeps its checksum
-            pass
-
-
-def _check_tar_member(path: Path, member: tarfile.TarInfo) -> None:
-    if not (member.isdir() or (member.isreg() and not member.issparse())):
-        kinds = {tarfile.SYMTYPE: "a symbolic link", tarfile.LNKTYPE: "a hard link", tarfile.FIFOTYPE: "a pipe"}
-        kind = kinds.get(member.type, "a device, or of an unknown kind")
-        _refuse(f"{path}: {member.name[:200]!r} is {kind}; only files and folders are read")
-
-
-def _tar_copier(
-    path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo
-) -> Callable[[Callable[[bytes], Any]], None]:
-    def copy(sink: Callable[[bytes], Any]) -> None:
-        file = archive.extractfile(member)
-        assert file is not None
-        _copy(path, member.name, file, member.size, sink)
-
-    return copy
-
-
-@contextlib.contextmanager
-def _decompressed(path: Path) -> Iterator[IO[bytes]]:
-    with path.open("rb") as raw:
-        magic = raw.read(6)
-        raw.seek(0)
-        opener = next((found for start, found in _DECOMPRESSORS.items() if magic.startswith(start)), None)
-        if opener is None:
-            yield raw
-        else:
-            with opener(raw) as file:
-                yield file
-
-
-class _Bounded:
-    """A stream that refuses to give more than `limit` bytes."""
-
-    def __init__(self, path: Path, file: IO[bytes], limit: int) -> None:
-        self._path, self._file, self._left = path, file, limit
-
-    def read(self, size: int) -> bytes:
-        data = self._file.read(size)
-        self._left -= len(data)
-        if self._left < 0:
-            _refuse(f"{self._path}: more comes out of it than an archive may hold here")
-        return data
-
-
-def _copy(path: Path, name: str, file: IO[bytes], size: int, sink: Callable[[bytes], Any]) -> None:
-    """Hand a member on; what comes out must be as long as was declared."""
-    seen = 0
-    while chunk := _chunk(path, name, file, min(CHUNK, size - seen)):
-        seen += len(chunk)
-        sink(chunk)
-    if seen != size:
-        _refuse(f"{path}: {name!r} is not as long as the archive says")
-
-
-def _chunk(path: Path, name: str, file: IO[bytes], size: int) -> bytes:
-    with _damage_named(path, name):
-        return file.read(size)
 
 
 def _refuse(message: str) -> NoReturn:

@@ -15,17 +15,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rollout_local.bundle import rows
 from rollout_local.bundle.archives import name_problem
 from rollout_local.bundle.gepa_state import STATE, GepaState, read_state
 from rollout_local.bundle.transfer import Imported, imported
+from rollout_local.clock import iso
 from rollout_local.domain.dataset import Dataset, Split, Task
 from rollout_local.domain.identity import canonical_json, content_hash, make_id, text_hash, well_formed
 from rollout_local.domain.run import CandidateStatus, Phase, RunConfig, RunStatus, TrialOutcome
 from rollout_local.domain.target import Candidate, TargetKind
 from rollout_local.errors import InputError
-from rollout_local.runs.clock import iso
-from rollout_local.store import chain
+from rollout_local.store import reads, run_tables
 from rollout_local.store.schema import Store
 
 TARGET = "gepa-log"
@@ -41,12 +40,12 @@ def import_gepa_log(store: Store, folder: Path, *, scale: float = 1.0) -> Import
     """
     state, data = read_state(folder)
     run_id = make_id("opt", hashlib.sha256(data + repr(float(scale)).encode("ascii")).digest()[:6])
-    if store.row("SELECT id FROM runs WHERE id = ?", (run_id,)):
+    if reads.is_there(store, run_id):
         return imported(store, run_id, is_new=False)
     log = _Log(folder, state, run_id, iso((folder / STATE).stat().st_mtime), _checked(scale, state))
     tables = log.tables()
     with store.write() as db:
-        rows.insert(store, db, tables)
+        run_tables.insert(store, db, tables)
     return imported(store, run_id, is_new=True)
 
 
@@ -68,7 +67,7 @@ def _checked(scale: float, state: GepaState) -> float:
 
 @dataclass(frozen=True)
 class _Log:
-    """One log on its way into rows, numbered from 1 as `rows.insert` takes them."""
+    """One log on its way into rows, numbered from 1 as `run_tables.insert` takes them."""
 
     folder: Path
     state: GepaState
@@ -76,10 +75,10 @@ class _Log:
     at: str
     scale: float
 
-    def tables(self) -> rows.Tables:
+    def tables(self) -> run_tables.Tables:
         """All rows of the run."""
         dataset, trials, events = self._dataset(), list(self._trials()), [self._event()]
-        tables: rows.Tables = {table.name: [] for table in rows.TABLES}
+        tables: run_tables.Tables = {table.name: [] for table in run_tables.TABLES}
         tables |= {
             "datasets": [_dataset_row(dataset, self.at)],
             "tasks": [_task_row(place, task) for place, task in enumerate(dataset.tasks, 1)],
@@ -94,7 +93,6 @@ class _Log:
             "trials": trials,
             "events": events,
             "metrics": list(self._metrics()),
-            "journal_entries": _entries(self.run_id, [("trials", trials), ("events", events)]),
         }  # fmt: skip
         return well_formed(tables)  # type: ignore[no-any-return]
 
@@ -117,7 +115,7 @@ class _Log:
         slug = f"gepa-log-{self.run_id.partition('_')[2]}"
         return Dataset(name=f"Validation tasks of {self.folder.resolve().name}", slug=slug, tasks=tuple(tasks))
 
-    def _target(self) -> rows.Row:
+    def _target(self) -> run_tables.Row:
         seed = self.state.candidates[0]
         return {
             "row_id": 1, "id": TARGET, "kind": TargetKind.PROMPT, "baseline": "\n\n".join(seed.values()),
@@ -126,7 +124,7 @@ class _Log:
             "synced_at": self.at,
         }  # fmt: skip
 
-    def _run(self, dataset: Dataset) -> rows.Row:
+    def _run(self, dataset: Dataset) -> run_tables.Row:
         name = self.folder.resolve().name
         split = Split(train=(), val=tuple(task.name for task in dataset.tasks), holdout=(), note="from GEPA's log")
         config = RunConfig(target=TARGET, name=name, no_recording=True)
@@ -144,7 +142,7 @@ class _Log:
             "started_at": self.at, "finished_at": self.at, "last_event_at": self.at, "log_dir": str(self.folder),
         }  # fmt: skip
 
-    def _candidate(self, number: int) -> rows.Row:
+    def _candidate(self, number: int) -> run_tables.Row:
         candidate = Candidate(components=well_formed(self.state.candidates[number]))
         return {
             "id": number + 1, "run_id": self.run_id, "attempt": 1, "number": number,
@@ -154,7 +152,7 @@ class _Log:
             "created_at": self.at,
         }  # fmt: skip
 
-    def _trials(self) -> Iterator[rows.Row]:
+    def _trials(self) -> Iterator[run_tables.Row]:
         """Each candidate on each validation task; a text that came twice is another occurrence."""
         number, seen = 0, Counter[tuple[str, str]]()
         for place, scores in enumerate(self.state.scores):
@@ -183,7 +181,7 @@ class _Log:
                     found[task] = file.read_text(encoding="utf-8", errors="replace")
         return found
 
-    def _proposals(self) -> Iterator[rows.Row]:
+    def _proposals(self) -> Iterator[run_tables.Row]:
         for place, proposal in enumerate(self.state.proposals, 1):
             yield {
                 "id": place, "run_id": self.run_id, "attempt": 1, "iteration": proposal.iteration,
@@ -201,7 +199,7 @@ class _Log:
         before, after = self.state.candidates[parent], self.state.candidates[child]
         return ", ".join(name for name in after if before.get(name) != after[name])
 
-    def _metrics(self) -> Iterator[rows.Row]:
+    def _metrics(self) -> Iterator[run_tables.Row]:
         """The series that a run of ours has: every candidate's mean, and the best one against calls spent."""
         points, best = [], -1.0
         for number, scores in enumerate(self.state.scores):
@@ -216,41 +214,28 @@ class _Log:
             yield {"id": place, "run_id": self.run_id, "attempt": 1, "name": name, "step": step, "value": value,
                    "at": self.at}  # fmt: skip
 
-    def _event(self) -> rows.Row:
+    def _event(self) -> run_tables.Row:
         message = f"imported {len(self.state.candidates)} candidates from a log_dir of plain dspy.GEPA"
         return {"id": 1, "run_id": self.run_id, "attempt": 1, "at": self.at, "level": "info", "message": message,
                 "data_json": "{}"}  # fmt: skip
 
 
-_TRIAL: rows.Row = {
+_TRIAL: run_tables.Row = {
     "attempt": 1, "split": "val", "step": 0, "outcome": TrialOutcome.SCORED, "passed": None, "feedback": "",
     "error": None, "error_kind": None, "metadata_json": "{}", "tries": 1, "reused": 0,
     "superseded_by": None,
 }  # fmt: skip
-"""What every imported trial has in common; the columns that the journal's chain covers are all there."""
+"""What every imported trial has in common."""
 
 
-def _dataset_row(dataset: Dataset, at: str) -> rows.Row:
+def _dataset_row(dataset: Dataset, at: str) -> run_tables.Row:
     return {"id": 1, "slug": dataset.slug, "name": dataset.name, "content_hash": dataset.content_hash,
             "task_count": len(dataset.tasks), "created_at": at}  # fmt: skip
 
 
-def _task_row(place: int, task: Task) -> rows.Row:
+def _task_row(place: int, task: Task) -> run_tables.Row:
     return {"id": place, "dataset_id": 1, "position": place - 1, "name": task.name, "instruction": task.instruction,
             "input_json": json.dumps(task.input), "metadata_json": json.dumps(task.metadata)}  # fmt: skip
-
-
-def _entries(run_id: str, groups: list[tuple[str, list[rows.Row]]]) -> list[rows.Row]:
-    """The journal's chain over these rows."""
-    found: list[rows.Row] = []
-    before = chain.START
-    for kind, members in groups:
-        for row in members:
-            row_hash = chain.hash_of(kind, well_formed(row))
-            before = chain.link(before, kind, row_hash)
-            found.append({"run_id": run_id, "seq": len(found) + 1, "kind": kind, "row_id": row["id"],
-                          "row_hash": row_hash, "chain": before})  # fmt: skip
-    return found
 
 
 def _mean(scores: dict[str, float]) -> float:

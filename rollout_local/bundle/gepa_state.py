@@ -11,16 +11,17 @@ import collections
 import io
 import math
 import pickle
+import pickletools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeGuard
 
+from rollout_local import limits
 from rollout_local.documents import parse_json, read_text
 from rollout_local.errors import InputError
 
 STATE, CANDIDATES = "gepa_state.bin", "candidates.json"
-MAX_BYTES = 512 << 20
 ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
     ("collections", "defaultdict"): collections.defaultdict,
     ("collections", "OrderedDict"): collections.OrderedDict,
@@ -62,16 +63,19 @@ def read_state(folder: Path) -> tuple[GepaState, bytes]:
     file = folder / STATE
     if not file.is_file():
         _refuse(f"{folder} has no {STATE}, so it is not a log_dir of dspy.GEPA; give the folder that log_dir= named")
-    if file.stat().st_size > MAX_BYTES:
-        _refuse(f"{file} is larger than {MAX_BYTES} bytes")
-    data = file.read_bytes()
+    try:
+        data = limits.read(file, "GEPA state")
+    except limits.TooLarge as error:
+        _refuse(f"{file} {error}")
+    except OSError as error:
+        _refuse(f"{file} cannot be read: {error.strerror or error}")
     state = _Fields(file, _unpickled(file, data)).state()
     _require_same_candidates(folder, state)
     return state, data
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
+    def find_class(self, module_name: str, global_name: str, /) -> object:
         try:
             return ADMITTED[module_name, global_name]
         except KeyError:
@@ -82,11 +86,26 @@ class _PlainUnpickler(pickle.Unpickler):
             raise pickle.UnpicklingError(msg) from None
 
 
-def _unpickled(file: Path, data: bytes) -> Any:
+def _unpickled(file: Path, data: bytes) -> object:
     try:
+        _measure(data)
         return _PlainUnpickler(io.BytesIO(data)).load()
     except Exception as error:  # noqa: BLE001 - damaged bytes raise nearly anything; all of it is the file's fault
         _refuse(f"{file} cannot be read: {str(error) or type(error).__name__}")
+
+
+def _measure(data: bytes) -> None:
+    """Refuse a pickle whose few bytes ask for much memory: lengths beyond its end, places that it has not filled.
+
+    `pickletools` reads the lengths against what is there; the unpickler makes room for them, and for the places, first.
+    """
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+        if opcode.name in _PLACES and (argument or 0) > count:
+            msg = f"it fills place {argument} of its memory with {count} values"
+            raise pickle.UnpicklingError(msg)
+
+
+_PLACES = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 
 
 def _require_same_candidates(folder: Path, state: GepaState) -> None:
@@ -102,7 +121,7 @@ def _require_same_candidates(folder: Path, state: GepaState) -> None:
 class _Fields:
     """The pickled dict, field by field."""
 
-    def __init__(self, file: Path, value: Any) -> None:
+    def __init__(self, file: Path, value: object) -> None:
         self._file = file
         if not isinstance(value, Mapping) or "program_candidates" not in value:
             _refuse(f"{file} is not a state of GEPA: it has no program_candidates")
@@ -121,16 +140,16 @@ class _Fields:
         total = self._count("total_num_evals", self._value.get("total_num_evals", discovered[-1]))
         return GepaState(candidates, parents, scores, discovered, self._proposals(parents), total)
 
-    def _list(self, name: str) -> list[Any]:
+    def _list(self, name: str) -> list[object]:
         value = self._value.get(name)
         return value if isinstance(value, list) else self._wrong(name, "is not a list")
 
-    def _texts(self, number: int, value: Any) -> dict[str, str]:
+    def _texts(self, number: int, value: object) -> dict[str, str]:
         if not isinstance(value, Mapping) or not value or not _all_texts(value.keys(), value.values()):
             self._wrong("program_candidates", f"holds no texts by component at {number}")
         return dict(value)
 
-    def _parents(self, number: int, value: Any) -> tuple[int, ...]:
+    def _parents(self, number: int, value: object) -> tuple[int, ...]:
         found = [parent for parent in value if parent is not None] if isinstance(value, list | tuple) else [number]
         if not all(type(parent) is int and 0 <= parent < number for parent in found):
             self._wrong("parent_program_for_candidate", f"names no earlier candidate at {number}")
@@ -145,19 +164,19 @@ class _Fields:
             self._wrong("prog_candidate_val_subscores", f"holds two tasks of one name at {number}")
         return named
 
-    def _task(self, key: Any) -> str:
+    def _task(self, key: object) -> str:
         if isinstance(key, str) or type(key) is int:
             return str(key)
         if isinstance(key, tuple) and key and all(isinstance(part, str) or type(part) is int for part in key):
             return "-".join(map(str, key))
         return self._wrong("prog_candidate_val_subscores", "names a task by something else than a number or a text")
 
-    def _score(self, number: int, value: Any) -> float:
+    def _score(self, number: int, value: object) -> float:
         if not isinstance(value, bool | int | float) or not math.isfinite(value):
             self._wrong("prog_candidate_val_subscores", f"holds a score that is no number, of candidate {number}")
         return float(value)
 
-    def _count(self, name: str, value: Any) -> int:
+    def _count(self, name: str, value: object) -> int:
         if type(value) is not int or not 0 <= value < 2**53:
             self._wrong(name, "holds something else than a count")
         return value
@@ -191,7 +210,7 @@ def _judged(entry: Mapping[str, Any], parents: tuple[tuple[int, ...], ...]) -> l
     return found
 
 
-def _mean(task: Any, name: str) -> float | None:
+def _mean(task: object, name: str) -> float | None:
     scores = task.get(name) if isinstance(task, Mapping) else None
     if not isinstance(scores, list) or not scores or not all(isinstance(score, int | float) for score in scores):
         return None
@@ -199,7 +218,7 @@ def _mean(task: Any, name: str) -> float | None:
     return mean if math.isfinite(mean) else None
 
 
-def _is_place(value: Any, places: tuple[Any, ...]) -> TypeGuard[int]:
+def _is_place(value: object, places: tuple[object, ...]) -> TypeGuard[int]:
     return type(value) is int and 0 <= value < len(places)
 
 

@@ -5,7 +5,7 @@ the archive together again from its members and compares: so a byte that is not 
 comment) is as protected as those that are. The members:
 
     manifest.json           {format, run_id, digest, tables (a digest each), versions, members: {name: {sha256, bytes}}}
-    tables/<table>.jsonl    the rows of `rows.TABLES`, one JSON object a line
+    tables/<table>.jsonl    the rows of `run_tables.TABLES`, one JSON object a line
     files/recording*.yaml   the recording of the newest attempt; files/run.json: the set-up in the log_dir
     files/target.py         the target's source text, to be read; an import lays its files out, and imports none
                             (target.json: what a target behind a URL said of itself)
@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from rollout_local.bundle import archives
-from rollout_local.bundle.rows import TABLES, Tables
 from rollout_local.documents import parse_json
 from rollout_local.errors import InputError
+from rollout_local.store.run_tables import TABLES, Tables
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -47,7 +47,7 @@ def pack(members: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def described(head: Mapping[str, Any], members: Mapping[str, bytes]) -> bytes:
+def described(head: Mapping[str, object], members: Mapping[str, bytes]) -> bytes:
     """The manifest over these members."""
     listed = {name: {"sha256": _sha256(data), "bytes": len(data)} for name, data in sorted(members.items())}
     document = {"format": FORMAT, **head, "members": listed}
@@ -95,7 +95,7 @@ def _rows(file: Path, member: str, data: bytes) -> list[dict[str, Any]]:
     return found
 
 
-def _line(row: Mapping[str, Any]) -> str:
+def _line(row: Mapping[str, object]) -> str:
     return json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
 
 

@@ -1,8 +1,10 @@
 """One run out of a database into one file, and in again: the same rows, the same digest, or nothing at all.
 
 An import writes in one transaction and commits only when the journal's chain holds and the digest is the one that
-the bundle names. Files go to `.rollout/<run id>/`, those of the target's source to `target/` in it, and are taken
-back where the transaction is. A run that is there already, unchanged, is left as it is.
+the bundle names. It puts a run on the shelf and does nothing else: no worker takes it up, no name of a dataset or
+verifier changes its meaning, and what the run reaches for waits for a yes (`runs.contacts`). Files go to
+`.rollout/<run id>/`, those of the target's source to `target/` in it, and are taken back where the transaction is. A
+run that is there already, unchanged, is left as it is.
 """
 
 from __future__ import annotations
@@ -12,17 +14,22 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from rollout_local.bundle import package, rows
+from rollout_local.bundle import package
 from rollout_local.domain.run import RunStatus
 from rollout_local.errors import InputError, Refused, RolloutError
-from rollout_local.reports.digest import Digest, digest
-from rollout_local.runs.fingerprint import versions
-from rollout_local.runs.setup import KEPT_SOURCE
-from rollout_local.store import chain, reads
+from rollout_local.planning.fingerprint import versions
+from rollout_local.planning.setup import KEPT_SOURCE
+from rollout_local.reports.digest import FORMAT, Digest, digest
+from rollout_local.store import chain, reads, run_tables
+from rollout_local.store.row_types import RunRow
 from rollout_local.store.schema import Store
 from rollout_local.targets.source import files_of
+from rollout_local.whole_file import replaced
+
+_STILL = frozenset(RunStatus) - {RunStatus.RUNNING, RunStatus.QUEUED}
+"""Where nobody works on a run, and no worker takes it up."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +66,21 @@ def export_bundle(store: Store, reference: str, file: Path, folder: Path) -> Exp
     if file.exists():
         msg = f"{file} exists; give a file that does not"
         raise InputError(msg)
-    with store.write():  # nobody else writes while it is read
+    with store.still():
         run = reads.run(store, reference)
         _require_still(store, run)
-        tables = rows.gather(store, run["id"])
+        tables = run_tables.gather(store, run["id"])
         found = digest(store, run)
         members = _files(run, tables, folder)
-    _make_at_home(tables["runs"][0], members)
+    _make_at_home(_run_of(tables), members)
     members |= package.rows_to_members(tables)
-    head = {"run_id": run["id"], "digest": found.digest, "tables": found.tables, "versions": versions()}
+    head = {
+        "run_id": run["id"],
+        "digest": found.digest,
+        "digest_format": found.format,
+        "tables": found.tables,
+        "versions": versions(),
+    }
     members[package.MANIFEST] = package.described(head, members)
     data = package.pack(members)
     _write(file, data)
@@ -83,15 +96,16 @@ def import_bundle(store: Store, file: Path, folder: Path) -> Imported:
     manifest, members = package.unpack(file)
     tables = package.members_to_rows(file, members)
     _require_run(file, manifest, tables)
+    _make_at_home(_run_of(tables), members)  # whatever it says of its places: they are ours
     files = {name.removeprefix(package.FILES): data for name, data in members.items() if name.startswith(package.FILES)}
     source = _source_files(tables)
     home = Path(".rollout") / manifest["run_id"]
-    is_new = not store.row("SELECT id FROM runs WHERE id = ?", (manifest["run_id"],))
+    is_new = not reads.is_there(store, manifest["run_id"])
     if not is_new:
         _require_unchanged(store, manifest["run_id"], tables, file)
     else:
         with _faults_named(file), store.write() as db, _placed(folder / home, files | source):
-            rows.insert(store, db, tables)
+            run_tables.insert(store, db, tables)
             _require_digest(store, manifest, file)
     found = imported(store, manifest["run_id"], is_new=is_new)
     return replace(found, source=str(home / KEPT_SOURCE) if source else None)
@@ -107,8 +121,8 @@ def imported(store: Store, run_id: str, *, is_new: bool) -> Imported:
 # -- out
 
 
-def _require_still(store: Store, run: Mapping[str, Any]) -> None:
-    if run["status"] in (RunStatus.RUNNING, RunStatus.QUEUED):
+def _require_still(store: Store, run: RunRow) -> None:
+    if run["status"] not in _STILL:
         msg = f"run {run['id']} is {run['status']}; `rollout optimize pause {run['id']}` first"
         raise Refused(msg)
     problem = next(chain.problems(store, run["id"]), None)
@@ -117,7 +131,7 @@ def _require_still(store: Store, run: Mapping[str, Any]) -> None:
         raise InputError(msg)
 
 
-def _files(run: Mapping[str, Any], tables: rows.Tables, folder: Path) -> dict[str, bytes]:
+def _files(run: RunRow, tables: run_tables.Tables, folder: Path) -> dict[str, bytes]:
     """The recording, what the log_dir says of the set-up, and the target's source."""
     name = "target.json" if json.loads(run["config_json"]).get("target_url") else "target.py"
     found = {f"{package.FILES}{name}": str(tables["targets"][0]["source"]).encode("utf-8", "replace")}
@@ -133,11 +147,16 @@ def _files(run: Mapping[str, Any], tables: rows.Tables, folder: Path) -> dict[st
     return found
 
 
-def _recording_name(run: Mapping[str, Any]) -> str:
+def _run_of(tables: run_tables.Tables) -> RunRow:
+    """The row of the run, as far as it is one: what a bundle says is checked when it is inserted."""
+    return cast("RunRow", tables["runs"][0])
+
+
+def _recording_name(run: RunRow) -> str:
     return "recording.yaml" if run["attempt"] <= 1 else f"recording-{run['attempt']}.yaml"
 
 
-def _make_at_home(run: dict[str, Any], members: Mapping[str, bytes]) -> None:
+def _make_at_home(run: RunRow, members: Mapping[str, bytes]) -> None:
     """Name the places that the run's files have after an import, instead of those on this machine."""
     recording = _recording_name(run)
     run["log_dir"] = f".rollout/{run['id']}"
@@ -148,10 +167,9 @@ def _make_at_home(run: dict[str, Any], members: Mapping[str, bytes]) -> None:
 
 
 def _write(file: Path, data: bytes) -> None:
-    draft = file.with_name(file.name + ".new")
     try:
-        draft.write_bytes(data)
-        draft.replace(file)
+        with replaced(file) as draft:
+            draft.write_bytes(data)
     except OSError as error:
         msg = f"{file} cannot be written ({error.strerror or error}); give another file"
         raise InputError(msg) from error
@@ -160,26 +178,33 @@ def _write(file: Path, data: bytes) -> None:
 # -- in
 
 
-def _source_files(tables: rows.Tables) -> dict[str, bytes]:
+def _source_files(tables: run_tables.Tables) -> dict[str, bytes]:
     """The files of the module that registered the target, each at its place; none for a target of another kind."""
-    if not json.loads(tables["runs"][0]["config_json"]).get("modules"):
+    if not json.loads(_run_of(tables)["config_json"]).get("modules"):
         return {}
     text = str(tables["targets"][0]["source"])
     return {f"{KEPT_SOURCE}/{path}": source.encode("utf-8", "replace") for path, source in files_of(text).items()}
 
 
-def _require_run(file: Path, manifest: Mapping[str, Any], tables: rows.Tables) -> None:
+def _require_run(file: Path, manifest: Mapping[str, object], tables: run_tables.Tables) -> None:
     if [row.get("id") for row in tables["runs"]] != [manifest["run_id"]]:
         msg = f"{file}: tables/runs.jsonl is not of the run that the manifest names"
         raise InputError(msg)
+    status = tables["runs"][0].get("status")
+    if status not in _STILL:
+        msg = (
+            f"{file}: its run says that it is {status}; an import brings a run that stands still: pause it where it "
+            "is, and export it again"
+        )
+        raise InputError(msg)
 
 
-def _require_unchanged(store: Store, run_id: str, tables: rows.Tables, file: Path) -> None:
+def _require_unchanged(store: Store, run_id: str, tables: run_tables.Tables, file: Path) -> None:
     """The run that is here is the one in the bundle, apart from where its files are."""
-    here = rows.gather(store, run_id)
+    here = run_tables.gather(store, run_id)
     places = {name: tables["runs"][0].get(name) for name in ("log_dir", "recording", "config_json")}
     here["runs"][0] |= places
-    different = rows.difference(here, tables)
+    different = run_tables.difference(here, tables)
     if different is not None:
         msg = f"run {run_id} is in {store.path} already, and its {different} differ from {file}; give another --db"
         raise Refused(msg)
@@ -190,6 +215,10 @@ def _require_digest(store: Store, manifest: Mapping[str, Any], file: Path) -> No
     problem = next(chain.problems(store, manifest["run_id"]), None)
     if problem is not None:
         msg = f"{file}: {problem}"
+        raise InputError(msg)
+    made_as = manifest.get("digest_format", 1)
+    if made_as != FORMAT:
+        msg = f"{file}: its digest is of format {made_as}, ours of format {FORMAT}; use the version that made it"
         raise InputError(msg)
     seen: Digest = digest(store, reads.run(store, manifest["run_id"]))
     if seen.digest != manifest["digest"]:

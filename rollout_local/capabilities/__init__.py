@@ -6,10 +6,10 @@ export: a published version never changes), then `promotion` (the best text of a
 """
 
 from rollout_local.capabilities.loading import load
-from rollout_local.capabilities.promotion import Preview, Promoted, preview, promote, promote_as_asked, revert
+from rollout_local.capabilities.promotion import Preview, Promoted, finish, preview, promote, promote_as_asked, revert
 from rollout_local.capabilities.registry import diff, export, get, listing, publish
 
 __all__ = [
-    "Preview", "Promoted", "diff", "export", "get", "listing", "load", "preview", "promote",
+    "Preview", "Promoted", "diff", "export", "finish", "get", "listing", "load", "preview", "promote",
     "promote_as_asked", "publish", "revert",
 ]  # fmt: skip

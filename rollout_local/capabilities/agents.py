@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from rollout_local.datasets.yaml_text import parse_yaml
 from rollout_local.documents import kind_of, suggestion
@@ -53,7 +53,7 @@ def read_skill(path: str, raw: bytes, where: str) -> Skill:
     return Skill(name=name, path=path, description=_text(front, "description", "", where).strip())
 
 
-def _parts(raw: bytes, where: str) -> tuple[dict[str, Any], str]:
+def _parts(raw: bytes, where: str) -> tuple[dict[str, object], str]:
     parts = split(raw)
     try:
         front = (parts.front_matter or b"").decode("utf-8")
@@ -65,7 +65,7 @@ def _parts(raw: bytes, where: str) -> tuple[dict[str, Any], str]:
     return parse_yaml(front, where, line=2), body
 
 
-def _text(front: Mapping[str, Any], key: str, default: str, where: str) -> str:
+def _text(front: Mapping[str, object], key: str, default: str, where: str) -> str:
     value = front.get(key)
     if value is None:
         return default
@@ -74,14 +74,14 @@ def _text(front: Mapping[str, Any], key: str, default: str, where: str) -> str:
     return value
 
 
-def _mapping(front: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
+def _mapping(front: Mapping[str, object], key: str, where: str) -> dict[str, object]:
     value = front.get(key) or {}
     if not isinstance(value, dict):
         _refuse(f"{where}: {key} is {kind_of(value)}; it must be a mapping")
     return value
 
 
-def _tools(value: Any, where: str) -> tuple[tuple[str, bool], ...]:
+def _tools(value: object, where: str) -> tuple[tuple[str, bool], ...]:
     if value is None:
         return ()
     if not isinstance(value, dict) or not all(isinstance(verdict, bool) for verdict in value.values()):
@@ -89,7 +89,7 @@ def _tools(value: Any, where: str) -> tuple[tuple[str, bool], ...]:
     return tuple(value.items())
 
 
-def _skills(value: Any, where: str) -> tuple[str, ...]:
+def _skills(value: object, where: str) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):

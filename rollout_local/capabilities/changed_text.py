@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from rollout_local.capabilities.loading import of_files
 from rollout_local.capabilities.manifest import MANIFEST, with_version
+from rollout_local.domain.identity import text_hash
 from rollout_local.errors import InputError, Refused
 from rollout_local.targets.agent_files import Capability, normalised, with_body
 
@@ -55,28 +54,38 @@ def same(one: str | None, other: str) -> bool:
     return one is not None and normalised(one) == normalised(other)
 
 
-@contextlib.contextmanager
-def replacing(file: Path, text: str) -> Iterator[None]:
-    """Stage `text` beside `file`; it takes the file's place at the end of the block, at once, unless that raised.
+def stage(file: Path, text: str) -> Path:
+    """Write `text` beside `file`, on the disk, under a name that it decides. `land` lets it take the file's place.
 
     A file that ends in a line end keeps it, and a new one gets one.
     """
-    place = file.resolve()
-    former = held(file)
+    staged, place, former = staged_beside(file, text), file.resolve(), held(file)
     text = normalised(text) + ("" if former is not None and not former.endswith("\n") else "\n")
     raw = text.replace("\n", "\r\n").encode() if former and "\r\n" in former else text.encode()
     try:
-        handle, staged = tempfile.mkstemp(dir=place.parent, prefix=".rollout-")
+        with staged.open("wb") as output:
+            output.write(raw)
+            output.flush()
+            os.fsync(output.fileno())
+        staged.chmod(place.stat().st_mode & 0o777 if former is not None else 0o644)
     except OSError as error:
         msg = f"--to {file} cannot be written: {error.strerror or error}"
         raise InputError(msg) from error
+    return staged
+
+
+def staged_beside(file: Path, text: str) -> Path:
+    """Where `text` waits to take the place of `file`: a name that a later process finds again."""
+    return file.resolve().with_name(f".rollout-{text_hash(text)[7:23]}")
+
+
+def land(staged: Path, file: Path) -> None:
+    """Let a staged text take its file's place, at once; nothing where it has done so already."""
+    place = file.resolve()
+    with contextlib.suppress(FileNotFoundError):
+        staged.replace(place)
+    folder = os.open(place.parent, os.O_RDONLY)
     try:
-        with os.fdopen(handle, "wb") as output:
-            output.write(raw)
-            output.flush()
-            os.fsync(handle)
-        Path(staged).chmod(place.stat().st_mode & 0o777 if former is not None else 0o644)
-        yield
-        Path(staged).replace(place)
+        os.fsync(folder)
     finally:
-        Path(staged).unlink(missing_ok=True)
+        os.close(folder)

@@ -4,7 +4,7 @@ A component list has three states: left out, the files are found by convention; 
 folders such as `agents/`); `[]`, there are none. Keys that are known but not used here (mcp, hooks, workers …) are
 kept as they are; unknown ones are warned of, since a misspelt one would otherwise be lost.
 
-Source of the format: facts/optimization-jobs.md, section 2.
+Source of the format: Dreadnode's documentation of capability manifests.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import yaml
 
@@ -83,7 +83,7 @@ def with_version(text: str, version: str) -> str:
     return f"{text[:start]}{quote}{version}{quote}{text[end:]}"
 
 
-def parsed_version(value: Any, what: str) -> str:
+def parsed_version(value: object, what: str) -> str:
     """`value` where it is a fixed version such as 1.0.0; `InputError` beginning with `what` otherwise."""
     if not isinstance(value, str) or not VERSION.fullmatch(value):
         shown = value if isinstance(value, str) else kind_of(value)
@@ -103,7 +103,7 @@ def bumped(version: str) -> str:
     return f"{major}.{minor}.{patch + 1}"
 
 
-def _name(value: Any, where: str) -> str:
+def _name(value: object, where: str) -> str:
     if not isinstance(value, str) or not NAME.fullmatch(value):
         _refuse(
             f'{where}: name is {value!r}; it may hold small letters, digits and "-", and begins with none of the last'
@@ -111,7 +111,7 @@ def _name(value: Any, where: str) -> str:
     return value
 
 
-def _author(value: Any, where: str) -> str:
+def _author(value: object, where: str) -> str:
     """The author as a text: free text, or a mapping such as name and url."""
     if isinstance(value, Mapping):
         parts = [str(value[key]) for key in ("name", "email", "url") if value.get(key)]
@@ -121,7 +121,7 @@ def _author(value: Any, where: str) -> str:
     return value or ""
 
 
-def _component(kind: str, raw: Mapping[str, Any], files: Collection[str], where: str) -> tuple[str, ...]:
+def _component(kind: str, raw: Mapping[str, object], files: Collection[str], where: str) -> tuple[str, ...]:
     """The files of one component list."""
     if kind not in raw:
         return tuple(_found(PATTERNS[kind], files))
@@ -138,7 +138,7 @@ def _component(kind: str, raw: Mapping[str, Any], files: Collection[str], where:
     return tuple(found)
 
 
-def _entry(kind: str, entry: Any, files: Collection[str], where: str) -> list[str]:
+def _entry(kind: str, entry: object, files: Collection[str], where: str) -> list[str]:
     if not isinstance(entry, str):
         _refuse(f"{where}: {kind} lists {kind_of(entry)}; it must be a path inside the capability")
     path = entry.removeprefix("./").rstrip("/")

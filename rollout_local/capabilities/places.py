@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from rollout_local.capabilities.changed_text import held, next_version, same
 from rollout_local.capabilities.manifest import MANIFEST, with_version
@@ -17,6 +17,16 @@ from rollout_local.capabilities.registry import diff, file_diff
 from rollout_local.errors import InputError, NotFound, Refused
 from rollout_local.targets.agent_files import Capability
 from rollout_local.targets.capability import source_hash_of
+
+
+class PlaceColumns(TypedDict):
+    """Where a text goes, as columns of `promotions`: a version of a capability, or a file."""
+
+    capability: str | None
+    agent: str | None
+    from_version: str | None
+    to_version: str | None
+    to_path: str | None
 
 
 @dataclass(frozen=True)
@@ -79,11 +89,11 @@ class AgentPlace:
         """A stale source, a taken version, a text that cannot be a body."""
         yield from self.found
 
-    def columns(self) -> dict[str, Any]:
+    def columns(self) -> PlaceColumns:
         """Where to, as columns of `promotions`."""
         return {
             "capability": self.made.name, "agent": self.agent, "from_version": self.before.version,
-            "to_version": self.made.version,
+            "to_version": self.made.version, "to_path": None,
         }  # fmt: skip
 
 
@@ -127,9 +137,12 @@ class FilePlace:
             )
             yield Problem("source", sentence, False)
 
-    def columns(self) -> dict[str, Any]:
+    def columns(self) -> PlaceColumns:
         """Where to, as columns of `promotions`."""
-        return {"to_path": str(self.required.absolute())}
+        return {
+            "capability": None, "agent": None, "from_version": None, "to_version": None,
+            "to_path": str(self.required.absolute()),
+        }  # fmt: skip
 
 
 Place = AgentPlace | FilePlace

@@ -9,27 +9,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from rollout_local.capabilities import changed_text
 from rollout_local.capabilities.manifest import bumped, parsed_version
 from rollout_local.capabilities.places import AgentPlace, FilePlace, Place, Problem
+from rollout_local.clock import now
 from rollout_local.domain.identity import text_hash
 from rollout_local.domain.run import RunStatus
 from rollout_local.domain.target import TEXT_COMPONENT
 from rollout_local.errors import InputError, Refused
 from rollout_local.reports import promotion as reports
 from rollout_local.reports.evidence import texts_of
-from rollout_local.runs.clock import now
+from rollout_local.reports.report import GateReport, Report, parse
 from rollout_local.store import reads, releases
+from rollout_local.store.row_types import CommandRow, NewPromotion, PromotionRow, RunRow
 from rollout_local.store.schema import Store
+from rollout_local.store.seals import fits, seal
+from rollout_local.store.stored_run import StoredRun
 from rollout_local.targets.agent_files import columns, normalised, of_row
-
-Run = Mapping[str, Any]
-"""A row of `reads.run()`."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Preview:
     source: str
     destination: str
     diff: str
-    gates: tuple[Mapping[str, Any], ...]
+    gates: tuple[GateReport, ...]
     problems: tuple[Problem, ...]
     luck: str = ""
 
@@ -50,7 +49,7 @@ class Preview:
         """The problems that no force waives."""
         return tuple(problem for problem in self.problems if not problem.forceable)
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, object]:
         """The preview as JSON."""
         return asdict(self)
 
@@ -74,14 +73,14 @@ class _Plan:
     former: str
 
 
-def preview(store: Store, run: Run, *, version: str | None = None, to: str | Path | None = None) -> Preview:
+def preview(store: Store, run: RunRow, *, version: str | None = None, to: str | Path | None = None) -> Preview:
     """What promoting this run would publish, as a unified diff, and whether it may. Writes nothing."""
     return _planned(store, run, version, to).preview
 
 
 def promote(
     store: Store,
-    run: Run,
+    run: RunRow,
     *,
     actor: str,
     version: str | None = None,
@@ -106,7 +105,7 @@ def promote(
     unmet = tuple(problem.sentence for problem in shown.problems)
     if dry_run:
         return Promoted(None, shown.destination, shown.diff, bool(unmet), unmet)
-    row = {
+    row: NewPromotion = {
         **_row(run, plan.text, plan.former, plan.place), "forced": int(bool(unmet)), "reason": reason,
         "unmet_json": json.dumps(unmet, ensure_ascii=False), "actor": actor, "at": at or now(),
     }  # fmt: skip
@@ -114,7 +113,7 @@ def promote(
     return Promoted(promotion, shown.destination, shown.diff, bool(unmet), unmet)
 
 
-def promote_as_asked(store: Store, request: Mapping[str, Any]) -> None:
+def promote_as_asked(store: Store, request: CommandRow) -> None:
     """Carry out a row of `run_commands` that asks for a promotion, and mark it in the same transaction.
 
     Raises as `promote` does: a page waives no gate, and a target in code needs the file that only `--to` names.
@@ -123,7 +122,7 @@ def promote_as_asked(store: Store, request: Mapping[str, Any]) -> None:
 
 
 def revert(
-    store: Store, run: Run, *, actor: str, reason: str | None = None, dry_run: bool = False, at: str | None = None
+    store: Store, run: RunRow, *, actor: str, reason: str | None = None, dry_run: bool = False, at: str | None = None
 ) -> Promoted:
     """Take the run's standing promotion back: its former text becomes the next version, or is written to its file.
 
@@ -137,18 +136,17 @@ def revert(
     diff = place.diff(standing["text"], standing["former_text"])
     if dry_run:
         return Promoted(None, place.destination, diff, forced=False, unmet=())
-    row = {
-        **_row(run, standing["former_text"], standing["text"], place), "forced": 0, "reason": reason, "actor": actor,
+    row: NewPromotion = {
+        **_row(run, standing["former_text"], standing["text"], place), "reason": reason, "actor": actor,
         "at": at or now(), "reverts": standing["id"],
     }  # fmt: skip
     promotion = _publish(store, place, standing["former_text"], row)
     return Promoted(promotion, place.destination, diff, forced=False, unmet=())
 
 
-def _planned(store: Store, run: Run, version: str | None, to: str | Path | None) -> _Plan:
+def _planned(store: Store, run: RunRow, version: str | None, to: str | Path | None) -> _Plan:
     former, text = _texts(store, run)
-    config = json.loads(run["config_json"])
-    if config.get("capability"):
+    if StoredRun(run).config.capability:
         if to is not None:
             msg = "--to is for targets in code; a capability is published as a version: give --version"
             raise InputError(msg)
@@ -172,7 +170,7 @@ def _planned(store: Store, run: Run, version: str | None, to: str | Path | None)
     return _Plan(shown, place, text, former)
 
 
-def _texts(store: Store, run: Run) -> tuple[str, str]:
+def _texts(store: Store, run: RunRow) -> tuple[str, str]:
     """The baseline's text and the best one's; several components are one JSON text."""
     if run["baseline_candidate_id"] is None:
         msg = f"run {run['id']} is {run['status']} and has evaluated nothing; only a completed run can be promoted"
@@ -188,7 +186,7 @@ def _text(components: Mapping[str, str]) -> str:
     return json.dumps(dict(components), ensure_ascii=False, indent=2)
 
 
-def _agent_place(store: Store, run: Run, text: str, version: str | None) -> AgentPlace:
+def _agent_place(store: Store, run: RunRow, text: str, version: str | None) -> AgentPlace:
     """The next version of the agent that the run optimized."""
     reference, _, agent = run["target_id"].partition(":")
     source = of_row(releases.find_version(store, reference))
@@ -201,17 +199,16 @@ def _agent_place(store: Store, run: Run, text: str, version: str | None) -> Agen
     )
 
 
-def _report(store: Store, run: Run) -> dict[str, Any] | None:
+def _report(store: Store, run: RunRow) -> Report | None:
     """The run's newest report, made anew where none was stored; None where the run is not completed."""
     if run["status"] != RunStatus.COMPLETED:
         return None
     stored = reads.newest_report(store, run["id"], run["attempt"])
-    report: dict[str, Any] = json.loads(stored) if stored else reports.build(store, run)
-    return report
+    return parse(stored) if stored else reports.build(store, run)
 
 
 def _problems(
-    store: Store, run: Run, report: Mapping[str, Any] | None, former: str, text: str, place: Place
+    store: Store, run: RunRow, report: Report | None, former: str, text: str, place: Place
 ) -> Iterator[Problem]:
     if report is None:
         yield Problem("completed", f"Run {run['id']} is {run['status']}; only a completed run can be promoted.", False)
@@ -227,13 +224,13 @@ def _problems(
             yield Problem(gate["name"], gate["sentence"], True)
 
 
-def _seen_holdout(store: Store, run: Run) -> Iterator[Problem]:
-    split = json.loads(run["split_json"])
-    searched = {*split["train"], *(split["val"] if run["val_dataset_id"] is None else ())}
-    shared = sorted(searched & set(split["holdout"]))
+def _seen_holdout(store: Store, run: RunRow) -> Iterator[Problem]:
+    split = StoredRun(run).split
+    searched = {*split.train, *(split.val if run["val_dataset_id"] is None else ())}
+    shared = sorted(searched & set(split.holdout))
     if shared:
         yield Problem("holdout", f"The search saw holdout tasks too: {', '.join(shared[:5])}.", True)
-    elif not split["holdout"]:
+    elif not split.holdout:
         yield Problem("holdout", "The run has no holdout.", True)
     elif releases.holdout_trials_in_search(store, run["id"], run["attempt"]):
         yield Problem("holdout", "The search executed holdout tasks.", True)
@@ -248,7 +245,7 @@ def _require_allowed(shown: Preview, *, force: bool) -> None:
         raise Refused(msg)
 
 
-def _former_place(store: Store, standing: Mapping[str, Any]) -> Place:
+def _former_place(store: Store, standing: PromotionRow) -> Place:
     """Where a promotion's former text goes; `Refused` where what was promoted is no longer there."""
     if standing["to_path"] is not None:
         place = FilePlace(Path(standing["to_path"]), standing["target_id"])
@@ -256,35 +253,78 @@ def _former_place(store: Store, standing: Mapping[str, Any]) -> Place:
             msg = f"{standing['to_path']} holds another text than was promoted; nothing was taken back"
             raise Refused(msg)
         return place
+    assert standing["capability"] is not None, "where there is no path, there is a capability"
     newest = of_row(releases.find_version(store, standing["capability"]))
     names = [agent.name for agent in newest.agents]
     agent = standing["agent"]
-    if agent not in names or not changed_text.same(newest.agent(agent).body, standing["text"]):
+    if agent is None or agent not in names or not changed_text.same(newest.agent(agent).body, standing["text"]):
         msg = f"{newest.reference} has another text for {agent} than was promoted; nothing was taken back"
         raise Refused(msg)
     number = bumped(newest.version)
     return AgentPlace(newest, agent, changed_text.next_version(newest, agent, standing["former_text"], number), ())
 
 
-def _row(run: Run, text: str, former: str, place: Place) -> dict[str, Any]:
+def _row(run: RunRow, text: str, former: str, place: Place) -> NewPromotion:
+    """The row of a promotion that nothing was waived for, by nobody yet."""
     return {
         "run_id": run["id"], "attempt": run["attempt"], "target_id": run["target_id"], "text": text,
-        "text_hash": text_hash(text), "former_text": former, "former_hash": text_hash(former), **place.columns(),
+        "text_hash": text_hash(text), "former_text": former, "former_hash": text_hash(former), "forced": 0,
+        "reason": None, "unmet_json": "[]", "actor": "", "at": "", "reverts": None, "pending": None, **place.columns(),
     }  # fmt: skip
 
 
-def _publish(store: Store, place: Place, text: str, row: Mapping[str, Any], request: int | None = None) -> int:
-    """The row and what it records, both or neither: the file takes its place after the row is on the disk."""
-    release = None
+def finish(store: Store) -> None:
+    """Let files take their places whose promotion was recorded by a process that died before the last step.
+
+    The row says by its seal that it was written here: what another's database says of files is not followed.
+    """
+    for row in releases.pending(store):
+        if row["to_path"] is not None and fits(row["pending"], *_landing(row["to_path"], row["text"])):
+            changed_text.land(changed_text.staged_beside(Path(row["to_path"]), row["text"]), Path(row["to_path"]))
+            releases.set_landed(store, row["id"])
+
+
+def _landing(to_path: str | None, text: str) -> tuple[str, ...]:
+    return "promotion", str(to_path), text
+
+
+def _publish(store: Store, place: Place, text: str, row: NewPromotion, request: int | None = None) -> int:
+    """The row and what it records, both or neither: a file is staged before the row, and takes its place after it.
+
+    Where the process dies between these two, the next command does the last step (`finish`).
+    """
     if isinstance(place, AgentPlace):
         release = {**columns(place.made), "promoted_from_run": row["run_id"], "created_at": row["at"]}
-        staged: Any = nullcontext()
-    else:
-        staged = changed_text.replacing(place.required, text)
-    with staged:
-        said = f"published as {place.destination}" if release else f"written to {place.destination}"
-        promotion = releases.add_promotion(store, row, release, said=said, request=request)
-        if promotion is None:
-            msg = f"{place.destination} was published, or the promotion taken back, by somebody else in this moment"
-            raise Refused(msg)
+        return _recorded(store, place, row, release, f"published as {place.destination}", request)
+    staged = changed_text.stage(place.required, text)
+    try:
+        row = {**row, "pending": seal(*_landing(row["to_path"], text))}
+        promotion = _recorded(store, place, row, None, f"written to {place.destination}", request)
+    except BaseException:
+        staged.unlink(missing_ok=True)
+        raise
+    try:
+        changed_text.land(staged, place.required)
+    except OSError as error:
+        msg = (
+            f"{place.required} cannot be written ({error.strerror or error}); the promotion is recorded, and the next "
+            "command writes the file once that is mended"
+        )
+        raise InputError(msg) from error
+    releases.set_landed(store, promotion)
+    return promotion
+
+
+def _recorded(
+    store: Store,
+    place: Place,
+    row: NewPromotion,
+    release: Mapping[str, object] | None,
+    said: str,
+    request: int | None,
+) -> int:
+    promotion = releases.add_promotion(store, row, release, said=said, request=request)
+    if promotion is None:
+        msg = f"{place.destination} was published, or the promotion taken back, by somebody else in this moment"
+        raise Refused(msg)
     return promotion

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rollout_local.cli.options import common, database, print_json, print_table, printable
+from rollout_local.cli.options import common, database, print_json, print_table
+from rollout_local.reports.escape import visible
 
 if TYPE_CHECKING:
     from rollout_local.targets.agent_files import Capability
@@ -25,25 +26,25 @@ def capabilities() -> None:
 @capabilities.command()
 @click.argument("folder", metavar="DIR", type=FOLDER)
 @common
-def publish(folder: Path, db_path: Path, as_json: bool, **_options: Any) -> None:
+def publish(folder: Path, db_path: Path, as_json: bool, **_options: object) -> None:
     """Keep the capability in DIR as the version that its capability.yaml names; the same content is one version."""
     loaded, published = _published(folder, db_path)
     for warning in loaded.warnings:
-        click.echo(printable(f"warning: {warning}"), err=True)
+        click.echo(visible(f"warning: {warning}"), err=True)
     if as_json:
         print_json({**vars(published), "warnings": list(loaded.warnings)})
         return
     what = f"{published.reference} · {_counts(loaded.capability)} · {published.content_hash[:19]}"
-    click.echo(printable(f"Published {what}" if published.is_new else f"{what} is published already (unchanged)"))
+    click.echo(visible(f"Published {what}" if published.is_new else f"{what} is published already (unchanged)"))
 
 
 @capabilities.command("list")
 @common
-def list_(db_path: Path, as_json: bool, no_color: bool, **_options: Any) -> None:
+def list_(db_path: Path, as_json: bool, no_color: bool, **_options: object) -> None:
     """Every capability with its newest version."""
     from rollout_local.capabilities import listing
 
-    with database(db_path) as store:
+    with database(db_path, reads=True) as store:
         found = listing(store)
     if as_json:
         print_json(found)
@@ -55,18 +56,18 @@ def list_(db_path: Path, as_json: bool, no_color: bool, **_options: Any) -> None
 @capabilities.command()
 @click.argument("reference", metavar="NAME[@VERSION]")
 @common
-def show(reference: str, db_path: Path, as_json: bool, no_color: bool, **_options: Any) -> None:
+def show(reference: str, db_path: Path, as_json: bool, no_color: bool, **_options: object) -> None:
     """One version (the newest, where none is named): its agents, tools, skills and files."""
     capability = _stored(reference, db_path)
     if as_json:
         print_json(_document(capability))
         return
-    click.echo(printable(f"{capability.reference} · {capability.description}"))
-    click.echo(printable(f"{capability.content_hash}{f', by {capability.author}' if capability.author else ''}\n"))
+    click.echo(visible(f"{capability.reference} · {capability.description}"))
+    click.echo(visible(f"{capability.content_hash}{f', by {capability.author}' if capability.author else ''}\n"))
     agents = [(a.name, a.model, _globs(a.tools), len(a.body), a.description) for a in capability.agents]
     print_table(("agent", "model", "tools", "characters", "description"), agents, color=not no_color)
     for kind, names in (("tools", capability.tools), ("skills", [skill.name for skill in capability.skills])):
-        click.echo(printable(f"\n{kind}: {', '.join(names) or 'none'}"))
+        click.echo(visible(f"\n{kind}: {', '.join(names) or 'none'}"))
     click.echo()
     print_table(("file", "bytes"), [(path, len(raw)) for path, raw in capability.files.items()], color=not no_color)
 
@@ -75,7 +76,7 @@ def show(reference: str, db_path: Path, as_json: bool, no_color: bool, **_option
 @click.argument("before", metavar="NAME@A")
 @click.argument("after", metavar="NAME@B")
 @common
-def diff_(before: str, after: str, db_path: Path, as_json: bool, **_options: Any) -> None:
+def diff_(before: str, after: str, db_path: Path, as_json: bool, **_options: object) -> None:
     """What differs between two versions, as a unified diff per file."""
     from rollout_local.capabilities import diff
 
@@ -86,14 +87,14 @@ def diff_(before: str, after: str, db_path: Path, as_json: bool, **_options: Any
         changed = [path for path in paths if one.files.get(path) != other.files.get(path)]
         print_json({"before": one.reference, "after": other.reference, "changed": changed, "diff": text})
         return
-    click.echo(printable(text) or f"{one.reference} and {other.reference} are equal", nl=not text)
+    click.echo(visible(text) or f"{one.reference} and {other.reference} are equal", nl=not text)
 
 
 @capabilities.command()
 @click.argument("reference", metavar="NAME@VERSION")
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="The folder to write.")
 @common
-def export(reference: str, out: Path, db_path: Path, as_json: bool, **_options: Any) -> None:
+def export(reference: str, out: Path, db_path: Path, as_json: bool, **_options: object) -> None:
     """Write a version as a folder again, byte for byte."""
     from rollout_local.capabilities import export as write
 
@@ -102,7 +103,7 @@ def export(reference: str, out: Path, db_path: Path, as_json: bool, **_options: 
     if as_json:
         print_json({"reference": capability.reference, "path": str(out), "files": paths})
         return
-    click.echo(printable(f"Wrote {out}: {capability.reference} · {len(paths)} files"))
+    click.echo(visible(f"Wrote {out}: {capability.reference} · {len(paths)} files"))
 
 
 @click.command()
@@ -115,19 +116,19 @@ def export(reference: str, out: Path, db_path: Path, as_json: bool, **_options: 
 @click.option("--dry-run", is_flag=True, help="Show and check; write nothing.")
 @click.option("--actor", default=getpass.getuser, help="Who promotes (default: you).")
 @common
-def promote(run: str, db_path: Path, as_json: bool, quiet: bool, **options: Any) -> None:
+def promote(run: str, db_path: Path, as_json: bool, quiet: bool, **options: object) -> None:
     """Publish the best text of RUN as the next version, or write it to FILE; shows the difference first."""
     shown, done = _promoted(run, db_path, options, say=not (as_json or quiet))
     if as_json:
         print_json({"preview": shown, **vars(done)})
         return
     verb = "Would publish" if done.promotion_id is None else "Published"
-    click.echo(printable(f"{verb} {done.destination}" + (" (forced)" if done.forced else "")))
+    click.echo(visible(f"{verb} {done.destination}" + (" (forced)" if done.forced else "")))
 
 
 def _published(folder: Path, db_path: Path) -> tuple[Any, Any]:
     from rollout_local.capabilities import load, publish
-    from rollout_local.runs.clock import now
+    from rollout_local.clock import now
 
     loaded = load(folder)
     with database(db_path, create=True) as store:
@@ -137,11 +138,11 @@ def _published(folder: Path, db_path: Path) -> tuple[Any, Any]:
 def _stored(reference: str, db_path: Path) -> Capability:
     from rollout_local.capabilities import get
 
-    with database(db_path) as store:
+    with database(db_path, reads=True) as store:
         return get(store, reference)
 
 
-def _promoted(run: str, db_path: Path, options: Mapping[str, Any], *, say: bool) -> tuple[Any, Any]:
+def _promoted(run: str, db_path: Path, options: Mapping[str, Any], *, say: bool) -> tuple[object, Any]:
     """The preview as a document (None for a revert), and what was done."""
     from rollout_local.capabilities import preview, revert
     from rollout_local.capabilities import promote as publish_text
@@ -162,10 +163,10 @@ def _promoted(run: str, db_path: Path, options: Mapping[str, Any], *, say: bool)
 
 def _say(lines: list[str], *, say: bool) -> None:
     for line in filter(None, lines if say else ()):
-        click.echo(printable(line))
+        click.echo(visible(line))
 
 
-def _document(capability: Capability) -> dict[str, Any]:
+def _document(capability: Capability) -> dict[str, object]:
     return {
         **capability.model_dump(exclude={"files", "executable"}),
         "reference": capability.reference,

@@ -14,11 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rollout_local.cli.options import common, database, json_columns, plain, print_json, print_table, printable
+from rollout_local.cli.options import common, database, json_columns, plain, print_json, print_table
+from rollout_local.domain.dataset import SPLITS
 from rollout_local.errors import InputError
+from rollout_local.reports.escape import visible
 
 if TYPE_CHECKING:
     from rollout_local.domain.dataset import Dataset, Split
+    from rollout_local.store.row_types import DatasetRow
+    from rollout_local.store.selected_types import AddedDataset
 
 FOLDER = click.Path(path_type=Path)
 SHOWN = 60
@@ -27,13 +31,13 @@ SHOWN = 60
 
 @click.group()
 def datasets() -> None:
-    """Import, convert, split and check datasets (Harbor folders: dataset.toml and a task.json per task)."""
+    """Import, convert, split and check datasets: Harbor folders (dataset.toml, task.json each), or dataset.yaml."""
 
 
 @datasets.command("import")
 @click.argument("folder", metavar="DIR", type=FOLDER)
 @common
-def import_(folder: Path, db_path: Path, as_json: bool, **_options: Any) -> None:
+def import_(folder: Path, db_path: Path, as_json: bool, **_options: object) -> None:
     """Keep the dataset in DIR in the database; the same content is one version."""
     row = _imported(folder, db_path)
     if as_json:
@@ -57,21 +61,30 @@ def import_(folder: Path, db_path: Path, as_json: bool, **_options: Any) -> None
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="The folder to write.")
 @plain
 def pull(
-    source: str, inputs: Sequence[str], metadata: Sequence[str], out: Path, as_json: bool, quiet: bool, **options: Any
+    source: str,
+    inputs: Sequence[str],
+    metadata: Sequence[str],
+    out: Path,
+    as_json: bool,
+    quiet: bool,
+    **options: object,
 ) -> None:
-    """Make a dataset folder of a table: SOURCE is csv:FILE, jsonl:FILE, parquet:FILE or hf:NAME."""
+    """Make a dataset folder of a table: SOURCE is csv:FILE, tsv:, json:, jsonl:, parquet:FILE or hf:NAME.
+
+    COL is a column, or a part of a nested one: answers.text[0], messages[:-1].
+    """
     dataset = _pulled(source, inputs, metadata, out, options)
     if as_json:
         print_json({**_summary(dataset), "path": str(out)})
         return
-    click.echo(printable(f"Wrote {out}: {dataset.slug} · {len(dataset.tasks)} tasks"))
+    click.echo(visible(f"Wrote {out}: {dataset.slug} · {len(dataset.tasks)} tasks"))
     if not quiet:
-        click.echo(printable(f"Next: rollout datasets split {shlex.quote(str(out))}"), err=True)
+        click.echo(visible(f"Next: rollout datasets split {shlex.quote(str(out))}"), err=True)
 
 
 @datasets.command("list")
 @common
-def list_(db_path: Path, as_json: bool, no_color: bool, **_options: Any) -> None:
+def list_(db_path: Path, as_json: bool, no_color: bool, **_options: object) -> None:
     """Show every dataset version in the database."""
     rows = _rows(db_path)
     if as_json:
@@ -84,30 +97,32 @@ def list_(db_path: Path, as_json: bool, no_color: bool, **_options: Any) -> None
 @datasets.command()
 @click.argument("reference", metavar="REF")
 @common
-def show(reference: str, db_path: Path, as_json: bool, no_color: bool, **_options: Any) -> None:
+def show(reference: str, db_path: Path, as_json: bool, no_color: bool, **_options: object) -> None:
     """Show the tasks of an imported dataset; REF is SLUG (the newest version) or SLUG@VERSION."""
     row, dataset = _stored(reference, db_path)
     if as_json:
         print_json({**json_columns(row), "tasks": [task.content for task in dataset.tasks]})
         return
-    click.echo(f"{row['slug']}@{row['version']} · {printable(row['name'])} · {row['task_count']} tasks")
+    click.echo(f"{row['slug']}@{row['version']} · {visible(row['name'])} · {row['task_count']} tasks")
     click.echo(f"{row['content_hash']}, imported at {row['created_at']}\n")
     print_table(("task", "question", "metadata", "expected"), _task_cells(dataset), color=not no_color)
 
 
 @datasets.command()
-@click.argument("folder", metavar="DIR", type=FOLDER)
+@click.argument("reference", metavar="DIR|REF")
 @click.option("--splits-file", type=FOLDER, metavar="FILE", help="Check this split of the tasks, too.")
 @click.option("--seed", type=int, default=0, show_default=True, help="For a val that FILE does not name.")
-@plain
-def validate(folder: Path, splits_file: Path | None, seed: int, as_json: bool, **_options: Any) -> None:
-    """Check the dataset in DIR, and say what it is; nothing is written."""
-    found = _validated(folder, splits_file, seed)
+@common
+def validate(
+    reference: str, splits_file: Path | None, seed: int, db_path: Path, as_json: bool, **_options: object
+) -> None:
+    """Check the dataset in DIR, or an imported one (SLUG, SLUG@VERSION), and say what it is; nothing is written."""
+    found = _validated(load(reference, db_path), splits_file, seed)
     if as_json:
         print_json(found)
         return
     for line in _described(found):
-        click.echo(printable(line))
+        click.echo(visible(line))
 
 
 @datasets.command()
@@ -130,17 +145,16 @@ def split(folder: Path, out: Path | None, as_json: bool, **options: Any) -> None
     if as_json:
         print_json({"path": str(file), "is_new": is_new, **parts.model_dump(exclude={"note"})})
         return
-    click.echo(printable(f"{'Wrote' if is_new else 'Unchanged:'} {file}: {_sizes(parts.sizes())}"))
+    click.echo(visible(f"{'Wrote' if is_new else 'Unchanged:'} {file}: {_sizes(parts.sizes())}"))
     if not options["quiet"]:
-        click.echo(printable(f"Next: rollout optimize create … --splits-file {shlex.quote(str(file))}"), err=True)
+        click.echo(visible(f"Next: rollout optimize create … --splits-file {shlex.quote(str(file))}"), err=True)
 
 
-def _imported(folder: Path, db_path: Path) -> dict[str, Any]:
-    from rollout_local.datasets import read_folder
-    from rollout_local.runs.clock import now
+def _imported(folder: Path, db_path: Path) -> AddedDataset:
+    from rollout_local.clock import now
     from rollout_local.store.catalog import import_dataset
 
-    dataset = read_folder(folder)
+    dataset = load(str(folder), db_path)  # what is in the database already is one of its versions
     with database(db_path, create=True) as store:
         return import_dataset(store, dataset, now())
 
@@ -175,33 +189,32 @@ def _columns(values: Sequence[str], flag: str) -> dict[str, str]:
     return found
 
 
-def _rows(db_path: Path) -> list[dict[str, Any]]:
+def _rows(db_path: Path) -> list[DatasetRow]:
     from rollout_local.store.catalog import list_datasets
 
-    with database(db_path) as store:
+    with database(db_path, reads=True) as store:
         return list_datasets(store)
 
 
-def _stored(reference: str, db_path: Path) -> tuple[dict[str, Any], Dataset]:
+def _stored(reference: str, db_path: Path) -> tuple[DatasetRow, Dataset]:
     from rollout_local.store.catalog import find_dataset, load_dataset
 
-    with database(db_path) as store:
+    with database(db_path, reads=True) as store:
         row = find_dataset(store, reference)
         return row, load_dataset(store, row["id"])
 
 
 def load(reference: str, db_path: Path) -> Dataset:
     """The dataset of a folder, or of an imported `slug[@version]`; a folder goes first, as it does in a run."""
-    from rollout_local.datasets import read_folder
+    from rollout_local.datasets import read_dataset
 
     is_path = Path(reference).is_dir() or "/" in reference or not db_path.exists()
-    return read_folder(Path(reference)) if is_path else _stored(reference, db_path)[1]
+    return read_dataset(Path(reference)) if is_path else _stored(reference, db_path)[1]
 
 
-def _validated(folder: Path, splits_file: Path | None, seed: int) -> dict[str, Any]:
-    from rollout_local.datasets import check_leakage, make_split, read_folder, read_splits
+def _validated(dataset: Dataset, splits_file: Path | None, seed: int) -> dict[str, Any]:
+    from rollout_local.datasets import check_leakage, make_split, read_splits
 
-    dataset = read_folder(folder)
     found = {
         **_summary(dataset),
         "with_expected_output": sum(task.expected_output is not None for task in dataset.tasks),
@@ -232,9 +245,9 @@ def _described(found: Mapping[str, Any]) -> list[str]:
 
 def _divided(folder: Path, file: Path, options: Mapping[str, Any]) -> tuple[Split, bool]:
     """The split, and whether the file was written: one that says the same is left alone."""
-    from rollout_local.datasets import check_leakage, divide, read_folder, write_splits
+    from rollout_local.datasets import check_leakage, divide, read_dataset, write_splits
 
-    dataset = read_folder(folder)
+    dataset = read_dataset(folder)
     parts = divide(dataset, options["seed"], (options["train"], options["val"], options["holdout"]))
     check_leakage(dataset, parts)
     if _says(file, parts):
@@ -277,7 +290,7 @@ def _task_cells(dataset: Dataset) -> list[tuple[str, ...]]:
     ]
 
 
-def _brief(value: Any) -> str:
+def _brief(value: object) -> str:
     """A value on one line: a text as it is, an object with one text as that text, anything else as JSON."""
     if isinstance(value, dict) and len(value) == 1 and isinstance(next(iter(value.values())), str):
         value = next(iter(value.values()))
@@ -291,9 +304,9 @@ def _cut(text: str) -> str:
     return line if len(line) <= SHOWN else line[: SHOWN - 1] + "…"
 
 
-def _sizes(sizes: Mapping[str, Any]) -> str:
-    return " · ".join(f"{name} {sizes[name]}" for name in ("train", "val", "holdout"))
+def _sizes(sizes: Mapping[str, object]) -> str:
+    return " · ".join(f"{name} {sizes[name]}" for name in SPLITS)
 
 
-def _short_hash(row: Mapping[str, Any]) -> str:
+def _short_hash(row: DatasetRow) -> str:
     return str(row["content_hash"])[:19]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
 
-from rollout_local.cli.options import common, database, print_json
+from rollout_local.cli.options import common, database, print_json, sign_with, signed_by
+from rollout_local.errors import InputError
 
 
 @click.group()
@@ -15,28 +17,86 @@ def db() -> None:
 
 
 @db.command()
+@click.option(
+    "--seal",
+    "heads",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="What `rollout db seal` wrote: every journal in it must go on from where it was.",
+)
+@signed_by
 @common
-def check(*, db_path: Path, as_json: bool, quiet: bool, no_color: bool) -> int:  # noqa: ARG001
-    """Is the file whole: pages, references, the chain over every journal, the roll-ups. Exit 1 if not."""
-    from rollout_local.store import check as library
+def check(
+    *, heads: Path | None, public: Path | None, db_path: Path, as_json: bool, quiet: bool, no_color: bool  # noqa: ARG001
+) -> int:  # fmt: skip
+    """Is the file whole? Exit 1 if not.
 
-    with database(db_path) as store:
-        found = list(library.problems(store))
+    Asked are SQLite's pages, the tables and triggers as they were made, references, the chain over every run's
+    journal (trials, reflections, candidates, proposals, events, reports, the set-up), contents against the hashes
+    that name them, the roll-ups, and the end of each journal against the run's log_dir.
+
+    Not noticed are edits of: times, names and projects, places of files, the sum of a run's cost, the source text kept
+    of a target, steps of traces, points of series, leases. A chain has no key: it finds accidents, not forgers.
+    Against forgers, `rollout db seal --sign-with KEY` and keep its file elsewhere.
+    """
+    from rollout_local.afterwards import journal_heads
+    from rollout_local.afterwards.audit import audit
+
+    if public is not None and heads is None:
+        msg = "--signed-by is about the file of --seal; give both"
+        raise InputError(msg)
+    sealed = journal_heads.read(heads, public) if heads is not None else None
+    with database(db_path, reads=True) as store:
+        found = audit(store, Path.cwd(), sealed)
     if as_json:
-        print_json({"ok": not found, "problems": found})
+        print_json({"ok": not found.problems, "problems": found.problems, "notes": found.notes})
     else:
-        click.echo("\n".join(found) or f"{db_path} is whole.")
-    return int(bool(found))
+        click.echo("\n".join([*(found.problems or [f"{db_path} is whole."]), *found.notes]))
+    return int(bool(found.problems))
+
+
+@db.command()
+@click.argument("runs", metavar="[RUN]...", nargs=-1)
+@click.option(
+    "-o",
+    "--out",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("rollout.seal.json"),
+    show_default=True,
+    help="The new file to write.",
+)
+@sign_with
+@common
+def seal(runs: tuple[str, ...], file: Path, key: Path | None, db_path: Path, as_json: bool, **_options: object) -> None:
+    """Write where each run's journal ends (of every run, or of those named) to a file to be kept elsewhere.
+
+    `rollout db check --seal FILE` then finds a journal that was written anew, chain and all, or lost its end; with
+    a signature (FILE.sig), also a FILE that was written anew.
+    """
+    from rollout_local import signatures
+    from rollout_local.afterwards import journal_heads
+    from rollout_local.clock import now
+
+    signer = signatures.private_key(key) if key is not None else None
+    with database(db_path, reads=True) as store:
+        made = journal_heads.write(store, runs, file, now())
+    signature = signatures.sign(file, signer) if signer is not None else None
+    if as_json:
+        print_json({"file": str(file), "signature": signature and str(signature), **made.model_dump(mode="json")})
+        return
+    click.echo(f"{file}: the ends of {len(made.runs)} journals" + (f", signed in {signature}" if signature else ""))
+    click.echo(f"Keep it elsewhere. Compare with it by:\n  rollout db check --seal {shlex.quote(str(file))}")
 
 
 @db.command()
 @common
 def rebuild(*, db_path: Path, as_json: bool, quiet: bool, no_color: bool) -> None:  # noqa: ARG001
     """Make the roll-ups anew from the trials."""
-    from rollout_local.store import check as library
+    from rollout_local.store import rollups
 
     with database(db_path) as store:
-        wrong = library.rebuild(store)
+        wrong = rollups.rebuild(store)
     if as_json:
         print_json({"mended": wrong})
     else:
@@ -50,7 +110,7 @@ def backup(*, file: Path, db_path: Path, as_json: bool, quiet: bool, no_color: b
     """Copy the database to FILE, also while it is in use (a plain copy would miss what is in its WAL)."""
     from rollout_local.store import check as library
 
-    with database(db_path) as store:
+    with database(db_path, reads=True) as store:
         library.backup(store, file)
     if as_json:
         print_json({"file": str(file), "bytes": file.stat().st_size})

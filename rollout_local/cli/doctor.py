@@ -12,44 +12,26 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
 
 import click
 
 from rollout_local.cli.options import common, print_json, print_table
+from rollout_local.cli.packages import COMMAND, Finding, command, packages
 from rollout_local.errors import StoreError
 
 PYTHON = (3, 11)
 STRICT_SINCE = "3.37"
-REQUIREMENTS: dict[str, tuple[str, str]] = {
-    "dspy": ("3.4.1", "3.5"),
-    "gepa": ("0.1.4", "0.1.5"),
-    "litellm": ("1.100", "2"),
-    "vcrpy": ("9.4", "10"),
-    "datasette": ("0.65.5", "1.0"),
-    "sqlite-utils": ("4.2", "5"),
-}
-"""Distribution → from this version on, below that one: as pyproject.toml has it, and for gepa as DSPy pins it."""
 NETWORK = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "afs", "ceph", "lustre", "glusterfs", "fuse.glusterfs")
 """How the types of network file systems begin. SQLite's locks cannot be trusted there (sqlite.org/faq.html#q5)."""
-
-
-class Finding(NamedTuple):
-    """One line: `status` is `ok`, `warn` or `fail`."""
-
-    check: str
-    status: str
-    detail: str
 
 
 @click.command()
 @common
 @click.pass_context
-def doctor(context: click.Context, /, db_path: Path, as_json: bool, no_color: bool, **_options: Any) -> None:
+def doctor(context: click.Context, /, db_path: Path, as_json: bool, no_color: bool, **_options: object) -> None:
     """Check versions, SQLite, the database, keys and air-gap readiness; exit 1 where something fails."""
     findings = list(examine(db_path, os.environ))
     if as_json:
@@ -62,15 +44,25 @@ def doctor(context: click.Context, /, db_path: Path, as_json: bool, no_color: bo
 def examine(db_path: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
     """Everything that is found, in the order of the table."""
     yield python(sys.version_info[:3])
-    for name in REQUIREMENTS:
-        yield installed(name, metadata.version)
-    yield from sqlite()
-    yield database_file(db_path)
+    yield from packages()
+    yield command(shutil.which(COMMAND, path=environment.get("PATH", "")))
+    yield from _looked_at("sqlite", sqlite)
+    yield from _looked_at("database", lambda: [database_file(db_path)])
+    yield from _looked_at("wal", lambda: wal(db_path))
     yield file_system(db_path, _mounts())
-    yield from keys(environment)
-    yield switches(environment)
+    yield from _looked_at("keys", lambda: keys(environment))
+    yield from _looked_at("offline switches", lambda: [switches(environment)])
     yield from air_gap(shutil.which("unshare"))
     yield hash_seed(environment)
+
+
+def _looked_at(check: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+    """What is found; where a broken package keeps our own code from looking, that."""
+    try:
+        yield from look()
+    except Exception as error:  # noqa: BLE001 - a broken package raises anything when it is imported
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        yield Finding(check, "fail", f"cannot be looked at ({said}); mend the packages that fail above")
 
 
 def python(version: tuple[int, ...]) -> Finding:
@@ -81,26 +73,15 @@ def python(version: tuple[int, ...]) -> Finding:
     return Finding("python", "fail", f"{shown}; install Python {needed} or newer")
 
 
-def installed(name: str, version_of: Callable[[str], str]) -> Finding:
-    """Whether a distribution is there, in a version that we were written for."""
-    least, below = REQUIREMENTS[name]
-    try:
-        version = version_of(name)
-    except metadata.PackageNotFoundError:
-        return Finding(name, "fail", f"not installed; pip install '{name}>={least},<{below}'")
-    if _numbers(least) <= _numbers(version) < _numbers(below):
-        return Finding(name, "ok", version)
-    return Finding(name, "fail", f"{version}; needed is >={least},<{below}: pip install '{name}>={least},<{below}'")
-
-
 def sqlite() -> Iterator[Finding]:
     """What SQLite can do, by making a database of ours in a scratch folder."""
+    from rollout_local.store import check
     from rollout_local.store.schema import open_store
 
     try:
         with TemporaryDirectory() as scratch, open_store(Path(scratch) / "probe.db") as store:
-            version = store.rows("SELECT sqlite_version() AS version")[0]["version"]
-            store.rows("SELECT value FROM json_each('[1]')")
+            version = check.sqlite_version(store)
+            check.require_json(store)
     except Exception as error:  # noqa: BLE001 - sqlite3's own errors are known in store alone
         yield Finding("sqlite", "fail", f"no database can be made: {error}; needed is SQLite {STRICT_SINCE} or newer")
         return
@@ -126,14 +107,14 @@ def sqlite_version(version: str) -> Finding:
 
 def database_file(path: Path) -> Finding:
     """Whether the database, where there is one, can be opened and is whole."""
+    from rollout_local.store import check
     from rollout_local.store.schema import open_store
 
     if not path.exists():
         return Finding("database", "ok", f"none at {path} yet")
     try:
         with open_store(path, create=False) as store:
-            problems = [row["quick_check"] for row in store.rows("PRAGMA quick_check")]
-            application_id = store.rows("PRAGMA application_id")[0]["application_id"]
+            problems, application_id = check.quick_check(store), check.application_id(store)
     except StoreError as error:
         return Finding("database", "fail", str(error))
     except Exception as error:  # noqa: BLE001 - sqlite3's own errors are known in store alone
@@ -141,6 +122,34 @@ def database_file(path: Path) -> Finding:
     if problems != ["ok"]:
         return Finding("database", "fail", f"{path} is damaged ({problems[0]}); go back to a backup")
     return Finding("database", "ok", f"{path} is whole (quick_check; application id 0x{application_id:08X})")
+
+
+def wal(path: Path) -> Iterator[Finding]:
+    """What is in the WAL of the database, where there is one, and who keeps it from being moved into the file."""
+    from rollout_local.store.schema import open_store
+    from rollout_local.store.wal import look
+
+    if not path.exists():
+        return
+    try:
+        with open_store(path, create=False, reads=True) as store:
+            found = look(store)
+    except StoreError:
+        return  # told of already
+    readers = " and ".join(reader.words for reader in found.readers)
+    size = f"{found.size / 1000:,.0f} kB"
+    if found.waiting:
+        who = readers or "a reader that cannot be told from here: another program, container or machine"
+        detail = (
+            f"{size}, of which {found.waiting} of {found.pages} pages wait for the end of a read transaction of {who}; "
+            "it grows with each commit until that ends"
+        )
+        yield Finding("wal", "warn", detail)
+    elif found.waiting is None:
+        yield Finding("wal", "ok", f"{size}; another process writes just now" + (f", {readers} reads" * bool(readers)))
+    else:
+        reads = f"; a read transaction is open, of {readers}" if readers else ""
+        yield Finding("wal", "ok", f"{size}, all of it in the file{reads}")
 
 
 def file_system(path: Path, mounts: str) -> Finding:

@@ -6,13 +6,20 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from rollout_local.cli.options import common, console, database, plain, print_json, print_table
 from rollout_local.cli.watching import interruptible, shown
 from rollout_local.errors import RolloutError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rollout_local.experiments.replay import Reproduction
+    from rollout_local.experiments.sweep import Cell, Group
+    from rollout_local.runs.progress import Watch
 
 folder_argument = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 
@@ -116,16 +123,18 @@ def list_(*, root: Path, as_json: bool, quiet: bool, no_color: bool) -> None:  #
     from rollout_local.experiments.locking import read_lock
     from rollout_local.experiments.manifest import found_in, read_manifest
 
-    rows: list[dict[str, Any]] = []
-    for folder in found_in(root):
-        manifest, lock = read_manifest(folder), read_lock(folder)
-        rows.append({"folder": str(folder), "name": manifest.name, "description": manifest.description,
-                     "simulated": manifest.simulated, "digest": lock.digest if lock else None})  # fmt: skip
+    found = [(folder, read_manifest(folder), read_lock(folder)) for folder in found_in(root)]
     if as_json:
-        print_json(rows)
+        print_json([
+            {"folder": str(folder), "name": manifest.name, "description": manifest.description,
+             "simulated": manifest.simulated, "digest": lock.digest if lock else None}
+            for folder, manifest, lock in found
+        ])  # fmt: skip
     else:
-        print_table(["folder", "description", "digest"],
-                    [[r["folder"], r["description"], (r["digest"] or "not locked")[:19]] for r in rows])  # fmt: skip
+        print_table(["folder", "description", "digest"], [
+            [str(folder), manifest.description, lock.digest[:19] if lock else "not locked"]
+            for folder, manifest, lock in found
+        ])  # fmt: skip
 
 
 @experiments.command()
@@ -163,20 +172,20 @@ def lock(*, folder: Path, as_json: bool, quiet: bool, no_color: bool) -> None:
         click.echo(f"{folder}: locked, digest {result.digest.digest}")
 
 
-def _lay_out(draft: Path, name: str, run: str, db_path: Path, watch: Any) -> None:
+def _lay_out(draft: Path, name: str, run: str, db_path: Path, watch: Watch) -> None:
     """A past run as an experiment, with its lock; what stops it stops it between two calls."""
     from rollout_local.experiments import layout, replay
-    from rollout_local.runs.stop import StopFlag
+    from rollout_local.stop import StopFlag
 
     stop = StopFlag()
     with interruptible(stop):
-        with database(db_path) as store:
+        with database(db_path, reads=True) as store:
             layout.from_run(store, run, draft, name, Path.cwd())
         with _scratch(None) as path:
             replay.lock(draft, path, watch, stop)
 
 
-def _one(folder: Path, keep: Path | None, *, quiet: bool, color: bool) -> Any:
+def _one(folder: Path, keep: Path | None, *, quiet: bool, color: bool) -> Reproduction | RolloutError:
     from rollout_local.experiments import replay
 
     try:
@@ -198,13 +207,13 @@ def _scratch(keep: Path | None) -> Iterator[Path]:
         yield Path(folder) / "rollout.db"
 
 
-def _code(result: Any) -> int:
+def _code(result: Reproduction | RolloutError) -> int:
     if isinstance(result, RolloutError):
         return result.exit_code
     return 0 if result.identical else 1
 
 
-def _document(folder: Path, result: Any) -> dict[str, Any]:
+def _document(folder: Path, result: Reproduction | RolloutError) -> dict[str, object]:
     if isinstance(result, RolloutError):
         return {"folder": str(folder), "identical": False, "error": str(result)}
     return {
@@ -214,7 +223,7 @@ def _document(folder: Path, result: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _say(folder: Path, result: Any, *, with_report: bool, color: bool) -> None:
+def _say(folder: Path, result: Reproduction | RolloutError, *, with_report: bool, color: bool) -> None:
     if isinstance(result, RolloutError):
         click.echo(f"{folder}: cannot be reproduced: {result}")
         return
@@ -231,12 +240,12 @@ def _say(folder: Path, result: Any, *, with_report: bool, color: bool) -> None:
         click.echo("  The models in this recording were a scripted simulator, not real models.")
 
 
-def _given(servers: Mapping[str, str | None]) -> dict[str, Any]:
+def _given(servers: Mapping[str, str | None]) -> dict[str, object]:
     """The operational settings that name local servers."""
     return {name: value for name, value in servers.items() if value is not None}
 
 
-def _print_sweep(found: Any, groups: Any) -> None:
+def _print_sweep(found: Sequence[Cell], groups: Sequence[Group]) -> None:
     names = list(found[0].settings)
     rows = [
         [*(cell.settings[name] for name in names), cell.status, cell.baseline, cell.best, cell.lift] for cell in found

@@ -23,7 +23,7 @@ def _option(*names: str, **settings: Any) -> Callable[[Command], Command]:
     return click.option(*names, **settings)
 
 
-FLAGS: tuple[Callable[[Any], Any], ...] = (
+FLAGS: tuple[Callable[[object], Any], ...] = (
     _option("--module", "modules", multiple=True, help="Module that registers targets (repeatable)."),
     _option("--target", help="Id of the target."),
     _option("--target-url", metavar="URL", help="In place of --module: an endpoint, in any language, that answers "
@@ -49,7 +49,8 @@ FLAGS: tuple[Callable[[Any], Any], ...] = (
     _option("--reflection-api-base", help="URL of a local server for the reflection model; no key is then required."),
     _option("--task-api-base", help="URL of a local server for the task model; no key is then required."),
     _option("--reflection-param", "reflection_params", multiple=True, metavar="K=V",
-            help="Parameter of the reflection model (default temperature=1.0, max_tokens=32000)."),
+            help="Parameter of the reflection model (default temperature=1.0, max_tokens=32000). A secret is written "
+            "as $VARIABLE, which is read from the environment when it is used: api_key=$TEAM_KEY."),
     _option("--task-param", "task_params", multiple=True, metavar="K=V", help="Parameter of the task model."),
     _option("--auto", type=click.Choice(["light", "medium", "heavy"]), help="Preset budget (default light)."),
     _option("--max-metric-calls", type=int, help="At most N target executions beyond the baseline pass."),
@@ -65,7 +66,7 @@ FLAGS: tuple[Callable[[Any], Any], ...] = (
             help="Trials at once (default 4, at most 1024)."),
     _option("--seed", type=int, help="Seed of the search and of the split (default 0)."),
     _option("--optimizer", help="Which optimizer (default gepa)."),
-    _option("--strategy", help="Stages of bettertogether, as in \"bootstrap -> gepa\"."),
+    _option("--strategy", help="Stages of bettertogether, as in \"bootstrap -> gepa\" (or few_shot)."),
     _option("--arg", "--gepa", "arguments", multiple=True, metavar="K=V",
             help="Argument of the optimizer (`rollout optimize engines` lists them)."),
     _option("--allow-failing-baseline", is_flag=True, default=None,
@@ -80,12 +81,20 @@ FLAGS: tuple[Callable[[Any], Any], ...] = (
     _option("--record-mode", type=click.Choice(["new_episodes", "none", "once", "all"]),
             help="vcrpy's modes (default new_episodes); none replays with no socket at all."),
     _option("--replay", metavar="FILE", help="That recording, mode none."),
-    _option("--ignore-field", "ignore_fields", multiple=True, help="JSON field that does not tell requests apart."),
+    _option("--ignore-field", "ignore_fields", multiple=True,
+            help="What does not tell requests apart: a field of any depth, a path (messages.0.content), or what "
+            "matches in a text (PATH~REGEX, ~REGEX)."),
     _option("--offline", is_flag=True, default=None, help="Live, but loopback and --allow-host only."),
     _option("--allow-host", "allow_hosts", multiple=True, help="Host that --offline may reach."),
+    _option("--keep-lookalikes", is_flag=True, default=None,
+            help="Keep data that looks like a key: what stands in the tasks, verifiers or baseline is no secret "
+            "(values of secret-named environment variables are taken out all the same)."),
     _option("--no-recording", is_flag=True, default=None, help="Record nothing."),
     _option("--reuse", is_flag=True, default=None, help="Let a trial of the same candidate in the file stand in."),
     _option("--timeout", type=float, help="Seconds per trial."),
+    _option("--isolate", is_flag=True, default=None,
+            help="Run the target in child processes: one that hangs past --timeout, crashes or breaks its process ends "
+            "that and its trial alone."),
 )  # fmt: skip
 
 
@@ -119,11 +128,11 @@ def config_of(fields: Mapping[str, Any]) -> RunConfig:
     """A RunConfig; what is wrong with it is one sentence that names the flag."""
     from pydantic import ValidationError
 
-    from rollout_local.domain.run import DEFAULT_REFLECTION_PARAMS, RunConfig
+    from rollout_local.domain.run import RunConfig, reflection_params
 
     values = dict(fields)
     if "reflection_params" in values:
-        values["reflection_params"] = {**DEFAULT_REFLECTION_PARAMS, **values["reflection_params"]}
+        values["reflection_params"] = reflection_params(values["reflection_params"])
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
@@ -131,17 +140,18 @@ def config_of(fields: Mapping[str, Any]) -> RunConfig:
 
 
 def _sentence(error: Any) -> str:
-    first = error.errors()[0]
-    message = str(first["msg"]).removeprefix("Value error, ")
-    if not first["loc"]:
-        return message
-    flag = str(first["loc"][0]).replace("_", "-")
-    given = str(first["input"])
+    from rollout_local.domain.validation import first_problem
+
+    place, problem = first_problem(error)
+    if not place:
+        return problem
+    flag = place.partition(".")[0].replace("_", "-")
+    given = str(error.errors()[0]["input"])
     shown = given if len(given) <= LONGEST_SHOWN else f"{given[:LONGEST_SHOWN]}…"
-    return f"--{flag} {shown}: {message[0].lower()}{message[1:]}"
+    return f"--{flag} {shown}: {problem}"
 
 
-def _object(text: str, flag: str) -> dict[str, Any]:
+def _object(text: str, flag: str) -> dict[str, object]:
     from rollout_local.documents import parse_json
 
     found = parse_json(text, flag)

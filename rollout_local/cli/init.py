@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
 
 import click
 
-from rollout_local.cli.options import plain, print_json, printable
+from rollout_local.cli.options import plain, print_json
 from rollout_local.errors import InputError
+from rollout_local.reports.escape import visible
 
 STARTER = Path(__file__).with_name("starter")
 URL = "http://127.0.0.1:8765/v1"
@@ -28,18 +28,18 @@ COMMANDS = ("rollout simulate serve --port 8765 &", _RUN)
 @click.command()
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
 @plain
-def init(folder: Path, as_json: bool, **_options: Any) -> None:
+def init(folder: Path, as_json: bool, **_options: object) -> None:
     """Write a working starter into DIR: target, dataset, verifier, splits; try it with the simulator at once."""
     written = _written(folder)
     commands = [*([] if folder == Path() else [f"cd {shlex.quote(str(folder))}"]), *COMMANDS]
     if as_json:
         print_json({"folder": str(folder), "files": written, "next": commands})
         return
-    click.echo(printable(f"Wrote a starter to {folder}: target.py, datasets/support (24 tasks), verifier.json,"))
+    click.echo(visible(f"Wrote a starter to {folder}: target.py, datasets/support (24 tasks), verifier.json,"))
     click.echo(
         "splits.json, endpoint.py, README.md. Next, with scripted models on this machine in the place of real ones:\n"
     )
-    click.echo(printable("\n".join(commands)))
+    click.echo(visible("\n".join(commands)))
 
 
 def _written(folder: Path) -> list[str]:

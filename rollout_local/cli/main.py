@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
+import threading
+import time
 import traceback
 from typing import NoReturn
 
@@ -12,6 +15,8 @@ import click
 
 from rollout_local.errors import RolloutError, StopSearch
 
+GRACE = 10.0
+"""Seconds that threads of a target's have to end after the command."""
 NOUNS: dict[str, tuple[str, str]] = {
     "init": ("rollout_local.cli.init:init", "Make a working starter folder."),
     "optimize": ("rollout_local.cli.optimize:optimize", "Create, run, look at and report optimization runs."),
@@ -60,7 +65,26 @@ def cli() -> None:
 def main() -> NoReturn:
     """The entry point: pin the hash seed where a search may follow, run the command, leave with its code."""
     _pin_hash_seed()
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    _leave_in_time(code)
+    sys.exit(code)
+
+
+def _leave_in_time(code: int) -> None:
+    """Let no thread that a target left behind keep the process: all is written, and Python would wait for ever."""
+    left = [thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
+
+    def end() -> None:
+        time.sleep(GRACE)
+        alive = ", ".join(thread.name for thread in left if thread.is_alive())
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(f"rollout: all is written; threads that the target left running end here ({alive})\n")
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+    if left:
+        threading.Thread(target=end, daemon=True, name="rollout-leaving").start()
 
 
 def run(arguments: list[str]) -> int:
@@ -100,7 +124,9 @@ def _say_usage(error: click.ClickException) -> int:
 def _say(error: BaseException, code: int, arguments: list[str], prefix: str = "") -> int:
     if "-v" in arguments or "--verbose" in arguments:
         traceback.print_exception(error, file=sys.stderr)
-    click.echo(f"rollout: {prefix}{error}", err=True)
+    from rollout_local.redaction import Redactor
+
+    click.echo(f"rollout: {Redactor(os.environ).text(f'{prefix}{error}')}", err=True)
     return code
 
 

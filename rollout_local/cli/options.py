@@ -6,11 +6,13 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from rollout_local.reports.escape import visible
 
 if TYPE_CHECKING:
     from rollout_local.store.schema import Store
@@ -24,6 +26,21 @@ db_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else there.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 color_option = click.option("--no-color", is_flag=True, envvar="NO_COLOR", help="Plain text.")
+
+sign_with = click.option(
+    "--sign-with",
+    "key",
+    metavar="KEY",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Sign the file with this ed25519 key (of `ssh-keygen -t ed25519`, or PEM); needs rollout-local[sign].",
+)
+signed_by = click.option(
+    "--signed-by",
+    "public",
+    metavar="KEY.pub",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Go on only if FILE.sig is a signature of the file by the owner of this public key.",
+)
 
 
 def _verbose(_context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
@@ -50,11 +67,23 @@ def plain(command: Command) -> Command:
 
 
 @contextmanager
-def database(path: Path, *, create: bool = False) -> Iterator[Store]:
-    """Open the database for one command."""
+def database(path: Path, *, create: bool = False, reads: bool = False) -> Iterator[Store]:
+    """Open the database for one command; first finish what a process that died has left half done.
+
+    A command that only `reads` is given a file that cannot be written, too.
+    """
+    from rollout_local.store.releases import pending
     from rollout_local.store.schema import open_store
 
-    with open_store(path, create=create) as store:
+    def tell(words: str) -> None:
+        click.echo(f"rollout: {words}", err=True)
+
+    with open_store(path, create=create, tell=tell, reads=reads) as store:
+        if not store.is_fixed and pending(store):
+            from rollout_local.capabilities import finish
+
+            with suppress(OSError):  # a folder that cannot be written now keeps nobody from reading
+                finish(store)
         yield store
 
 
@@ -71,12 +100,12 @@ def database_to_fill(path: Path) -> Iterator[Store]:
         raise
 
 
-def print_json(document: Any) -> None:
+def print_json(document: object) -> None:
     """One JSON document on stdout."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, color: bool = True) -> None:
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, color: bool = True) -> None:
     """A table for people, as wide as the terminal; numbers to the right."""
     from rich.table import Table
     from rich.text import Text
@@ -99,22 +128,17 @@ def console(*, color: bool = True, stderr: bool = False) -> Any:
     return Console(file=stream, no_color=not color, width=width, highlight=False, soft_wrap=False)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     if value is None:
         return "–"
     if isinstance(value, float):
         return f"{value:.3f}"
-    return printable(str(value))
+    return visible(str(value))
 
 
-def printable(text: str) -> str:
-    """`text` with control characters made visible, so that model text cannot drive the terminal."""
-    return "".join(char if char.isprintable() or char in "\n\t" else f"\\x{ord(char):02x}" for char in text)
-
-
-def parse_pairs(values: Sequence[str], flag: str) -> dict[str, Any]:
+def parse_pairs(values: Sequence[str], flag: str) -> dict[str, object]:
     """`KEY=VALUE` options as a dict; a value that reads as JSON is taken as JSON, otherwise as text."""
-    pairs: dict[str, Any] = {}
+    pairs: dict[str, object] = {}
     for value in values:
         key, separator, text = value.partition("=")
         if not separator or not key:
@@ -127,9 +151,9 @@ def parse_pairs(values: Sequence[str], flag: str) -> dict[str, Any]:
     return pairs
 
 
-def json_columns(row: Mapping[str, Any]) -> dict[str, Any]:
+def json_columns(row: Mapping[str, object]) -> dict[str, object]:
     """A database row as a document: `x_json` columns become `x`, parsed."""
     return {
-        key.removesuffix("_json"): json.loads(value) if key.endswith("_json") and value is not None else value
+        key.removesuffix("_json"): json.loads(value) if key.endswith("_json") and isinstance(value, str) else value
         for key, value in row.items()
     }

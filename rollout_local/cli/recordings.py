@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 import click
 
-from rollout_local.cli.options import plain, print_json, print_table, printable
+from rollout_local.cli.options import plain, print_json, print_table
 from rollout_local.errors import InputError
+from rollout_local.reports.escape import visible
 
 if TYPE_CHECKING:
     from rollout_local.recordings import Leak, Shown, Summary
@@ -35,7 +36,7 @@ def recordings() -> None:
 @recordings.command("list")
 @click.argument("folder", metavar="[DIR]", type=PATH, required=False)
 @plain
-def list_(folder: Path | None, as_json: bool, no_color: bool, **_options: Any) -> None:
+def list_(folder: Path | None, as_json: bool, no_color: bool, **_options: object) -> None:
     """Show the recordings and cassettes under DIR (default: ./recordings and ./.rollout)."""
     found = _found(folder)
     if as_json:
@@ -45,19 +46,19 @@ def list_(folder: Path | None, as_json: bool, no_color: bool, **_options: Any) -
     print_table(columns, [_summary_cells(one) for one in found], color=not no_color)
     for one in found:
         if one.error is not None:
-            click.echo(printable(one.error), err=True)
+            click.echo(visible(one.error), err=True)
 
 
 @recordings.command()
 @click.argument("file", metavar="FILE", type=PATH)
 @plain
-def show(file: Path, as_json: bool, no_color: bool, **_options: Any) -> None:
+def show(file: Path, as_json: bool, no_color: bool, **_options: object) -> None:
     """Show every interaction in FILE: who asked for what, how it was answered, and whether a replay serves it."""
     shown, rows = _shown(file)
     if as_json:
         print_json({**asdict(shown.summary), "manifest": shown.manifest, "rows": rows})
         return
-    click.echo(printable(_headline(shown.summary, rows)))
+    click.echo(visible(_headline(shown.summary, rows)))
     columns = ("line", "scope", "request", "model", "status", "tokens in", "out", "seconds", "replays")
     print_table(columns, [_interaction_cells(row) for row in rows], color=not no_color)
 
@@ -65,27 +66,27 @@ def show(file: Path, as_json: bool, no_color: bool, **_options: Any) -> None:
 @recordings.command()
 @click.argument("file", metavar="FILE", type=PATH)
 @plain
-def verify(file: Path, as_json: bool, **_options: Any) -> int:
+def verify(file: Path, as_json: bool, **_options: object) -> int:
     """Check every line, key, the order and the redaction of FILE; exit 1 if a replay must not trust it."""
     found = _verified(file)
     if as_json:
         print_json(found)
     else:
         wrong = [*found["problems"], *map(_leak_line, found["leaks"])]
-        click.echo(printable("\n".join(wrong) or _sound(found)))
+        click.echo(visible("\n".join(wrong) or _sound(found)))
     return int(not found["ok"])
 
 
 @recordings.command()
 @click.argument("paths", metavar="FILE...", type=PATH, nargs=-1, required=True)
 @plain
-def scan(paths: Sequence[Path], as_json: bool, quiet: bool, **_options: Any) -> int:
+def scan(paths: Sequence[Path], as_json: bool, quiet: bool, **_options: object) -> int:
     """Look for keys and passwords in files, folders, databases, logs and bundles; exit 1 if there are any."""
     leaks = _leaks(paths)
     if as_json:
         print_json(leaks)
     else:
-        click.echo(printable("\n".join(map(_leak_line, leaks)) or "No secrets found."))
+        click.echo(visible("\n".join(map(_leak_line, leaks)) or "No secrets found."))
     if leaks and not quiet:
         click.echo(f"{len(leaks)} found: withdraw them where they were issued, then take them out.", err=True)
     return int(bool(leaks))
@@ -95,13 +96,18 @@ def scan(paths: Sequence[Path], as_json: bool, quiet: bool, **_options: Any) -> 
 @click.argument("file", metavar="FILE", type=PATH)
 @click.option("--out", type=PATH, required=True, metavar="FILE", help="The recording to write.")
 @plain
-def import_(file: Path, out: Path, as_json: bool, **_options: Any) -> None:
-    """Make a recording of FILE, a cassette of vcrpy or its relatives (YAML or JSON), redacted on its way in."""
-    count = _imported(file, out)
+def import_(file: Path, out: Path, as_json: bool, **_options: object) -> None:
+    """Make a recording of FILE, another recorder's cassette, redacted on its way in.
+
+    Read are the formats of vcrpy, Betamax, VCR (Ruby, R, Go), cassetter, pydantic-ai, LangChain, HAR, Polly, nock,
+    httpmock and httprr, each whole or not at all: a field that is not known and holds something is refused by name.
+    """
+    made = _imported(file, out)
     if as_json:
-        print_json({"path": str(out), "interactions": count})
+        print_json(made)
         return
-    click.echo(printable(f"Wrote {out}: {count} interactions"))
+    bodies = f"{made['request_bytes']} bytes asked, {made['response_bytes']} bytes answered"
+    click.echo(visible(f"Wrote {out}: {made['interactions']} interactions, {bodies}"))
 
 
 @recordings.command()
@@ -109,7 +115,7 @@ def import_(file: Path, out: Path, as_json: bool, **_options: Any) -> None:
 @click.option("--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
 @click.option("--out", type=PATH, metavar="FILE", help="The cassette to write (default: stdout).")
 @plain
-def export(file: Path, form: str, out: Path | None, as_json: bool, **_options: Any) -> None:
+def export(file: Path, form: str, out: Path | None, as_json: bool, **_options: object) -> None:
     """Write what a replay of FILE would serve as a plain vcrpy cassette."""
     if as_json and out is None:
         msg = "--json tells what was written: name a file with --out"
@@ -131,7 +137,7 @@ def _found(folder: Path | None) -> list[Summary]:
     return [summary for place in places for summary in list_recordings(place)]
 
 
-def _summary_cells(one: Summary) -> tuple[Any, ...]:
+def _summary_cells(one: Summary) -> tuple[object, ...]:
     answers = ", ".join(f"{outcome} ×{count}" for outcome, count in one.outcomes.items())
     return (one.path, one.engine, one.interactions, one.scopes, _state(one), answers, one.size)
 
@@ -152,10 +158,10 @@ def _headline(one: Summary, rows: Sequence[Mapping[str, Any]]) -> str:
     return f"{one.path} · {_state(one)}{made} · {counts}\nasked of {hosts or 'nobody'}\n"
 
 
-def _shown(file: Path) -> tuple[Shown, list[dict[str, Any]]]:
+def _shown(file: Path) -> tuple[Shown, list[dict[str, object]]]:
     from rollout_local.recordings import show as read
-    from rollout_local.recordings.cassette import Cassette, ListShelf
-    from rollout_local.recordings.foreign import entries
+    from rollout_local.recordings.playback import Cassette, ListShelf
+    from rollout_local.recordings.vcr_formats import entries
 
     shown = read(file)
     items = shown.interactions
@@ -165,10 +171,10 @@ def _shown(file: Path) -> tuple[Shown, list[dict[str, Any]]]:
     return shown, rows
 
 
-def _row(item: Interaction) -> dict[str, Any]:
-    from rollout_local.tracing import read_call
+def _row(item: Interaction) -> dict[str, object]:
+    from rollout_local.dialects import read_call
 
-    call = read_call(_readable(item.body), _readable(item.answer.body))
+    call = read_call(_readable(item.body), _readable(item.answer.body), item.url)
     return {
         "scope": item.scope,
         "try": item.attempt,
@@ -183,7 +189,7 @@ def _row(item: Interaction) -> dict[str, Any]:
     }
 
 
-def _readable(body: bytes | None) -> Any:
+def _readable(body: bytes | None) -> object:
     """Parsed JSON, or text, or None."""
     import orjson
 
@@ -213,7 +219,7 @@ def _sound(found: Mapping[str, Any]) -> str:
     return f"{found['path']}: {found['interactions']} interactions, {kept}, without a secret"
 
 
-def _leaks(paths: Sequence[Path]) -> list[dict[str, Any]]:
+def _leaks(paths: Sequence[Path]) -> list[dict[str, object]]:
     import os
 
     from rollout_local.recordings import scan as search
@@ -231,13 +237,18 @@ def _leak_line(leak: Mapping[str, Any]) -> str:
     return f"{where}:{leak['line']}: {leak['kind']} ({leak['shown']}, at byte {leak['offset']})"
 
 
-def _imported(file: Path, out: Path) -> int:
+def _imported(file: Path, out: Path) -> dict[str, Any]:
     from rollout_local.recordings import import_cassette
+    from rollout_local.recordings import show as read
 
     try:
-        return import_cassette(file, out)
+        count = import_cassette(file, out)
     except OSError as error:
         raise _cannot_write(out, error) from None
+    items = read(out).interactions
+    sizes = {"request_bytes": sum(len(item.body or b"") for item in items),
+             "response_bytes": sum(len(item.answer.body) for item in items)}  # fmt: skip
+    return {"path": str(out), "interactions": count, **sizes}
 
 
 def _exported(file: Path, form: str, out: Path | None) -> tuple[int, str]:
@@ -257,7 +268,7 @@ def _exported(file: Path, form: str, out: Path | None) -> tuple[int, str]:
         count = export_cassette(file, out, form)
     except OSError as error:
         raise _cannot_write(out, error) from None
-    return count, printable(f"Wrote {out}: {count} interactions")
+    return count, visible(f"Wrote {out}: {count} interactions")
 
 
 def _cannot_write(out: Path, error: OSError) -> InputError:

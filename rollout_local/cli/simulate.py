@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rollout_local.cli.options import plain, printable
+from rollout_local.cli.options import plain
 from rollout_local.errors import InputError
+from rollout_local.reports.escape import visible
 
 if TYPE_CHECKING:
     from rollout_local.simulator import Script, Simulator
@@ -79,11 +80,11 @@ def _announce(url: str, rules: Script, *, as_json: bool, quiet: bool) -> None:
         click.echo(json.dumps({"url": url, "models": list(rules.models)}))
         return
     click.echo(f"Simulator at {url}")
-    click.echo(printable(f"models: {', '.join(rules.models)} (scripted rules, not a language model)"))
+    click.echo(visible(f"models: {', '.join(rules.models)} (scripted rules, not a language model)"))
     if not quiet:
         click.echo("Use it with `rollout optimize run …` and")
         click.echo(f"  --reflection-api-base {url} --task-api-base {url}")
-        click.echo(printable(f"  {_model_flags(rules)}"))
+        click.echo(visible(f"  {_model_flags(rules)}"))
 
 
 def _model_flags(rules: Script) -> str:

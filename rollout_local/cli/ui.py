@@ -32,6 +32,9 @@ def ui(*, paths: tuple[Path, ...], port: int, host: str, open_: bool, trusted: t
 def _ready(link: str, *, open_: bool) -> None:
     from rollout_local.ui.launch import open_browser
 
-    click.echo(f"Reading is open to this machine. To act on runs, sign in with this link (it works once):\n  {link}")
+    click.echo(
+        "Reading is open to this machine. To act on runs, and for SQL of your own, sign in with this link (it works "
+        f"once):\n  {link}"
+    )
     if open_:
         open_browser(link)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rollout_local.cli.aside import prints_aside
-from rollout_local.cli.options import common, database, plain, print_json, print_table, printable
+from rollout_local.cli.options import common, database, plain, print_json, print_table
+from rollout_local.cli.stdout import prints_aside
+from rollout_local.domain.validation import first_problem
 from rollout_local.errors import InputError
+from rollout_local.reports.escape import visible
 
 if TYPE_CHECKING:
     from rollout_local.domain.dataset import Task
@@ -29,20 +31,20 @@ def verifiers() -> None:
 @verifiers.command()
 @click.argument("file", metavar="FILE", type=FILE)
 @common
-def create(file: Path, db_path: Path, as_json: bool, **_options: Any) -> None:
+def create(file: Path, db_path: Path, as_json: bool, **_options: object) -> None:
     """Keep the verifier in FILE in the database; the same content is one verifier."""
     spec, is_new = _registered(file, db_path)
     if as_json:
         print_json({"is_new": is_new, **_summary(spec)})
     elif is_new:
-        click.echo(printable(f"Created verifier {spec.id} · pass_threshold {spec.pass_threshold}"))
+        click.echo(visible(f"Created verifier {spec.id} · pass_threshold {spec.pass_threshold}"))
     else:
-        click.echo(printable(f"Verifier {spec.id} is registered already (unchanged)"))
+        click.echo(visible(f"Verifier {spec.id} is registered already (unchanged)"))
 
 
 @verifiers.command("list")
 @common
-def list_(db_path: Path, as_json: bool, no_color: bool, **_options: Any) -> None:
+def list_(db_path: Path, as_json: bool, no_color: bool, **_options: object) -> None:
     """Show every verifier in the database."""
     rows = _rows(db_path)
     if as_json:
@@ -56,13 +58,13 @@ def list_(db_path: Path, as_json: bool, no_color: bool, **_options: Any) -> None
 @verifiers.command()
 @click.argument("reference", metavar="REF")
 @common
-def show(reference: str, db_path: Path, as_json: bool, no_color: bool, **_options: Any) -> None:
+def show(reference: str, db_path: Path, as_json: bool, no_color: bool, **_options: object) -> None:
     """Show the checks of a registered verifier; REF is its id, its name, or the beginning of its hash."""
     row, spec = _stored(reference, db_path)
     if as_json:
         print_json({**row, **spec.model_dump()})
         return
-    click.echo(printable(f"{spec.id} · {spec.name} · passes from {spec.pass_threshold}"))
+    click.echo(visible(f"{spec.id} · {spec.name} · passes from {spec.pass_threshold}"))
     click.echo(f"{row['content_hash']}, created at {row['created_at']}\n")
     cells = [(c.id, c.type, f"{c.weight:g}", "yes" if c.required else "", _settings(c.params)) for c in spec.checks]
     print_table(("check", "type", "weight", "required", "parameters"), cells, color=not no_color)
@@ -100,7 +102,7 @@ def test(
 
 @verifiers.command()
 @plain
-def checks(as_json: bool, no_color: bool, **_options: Any) -> None:
+def checks(as_json: bool, no_color: bool, **_options: object) -> None:
     """Show every type of check and its parameters (* required; of those in brackets, exactly one).
 
     from_metadata and from_expected are paths into the task's metadata and expected output, such as a.b[0]; $ is all
@@ -119,7 +121,7 @@ def checks(as_json: bool, no_color: bool, **_options: Any) -> None:
 
 
 def _registered(file: Path, db_path: Path) -> tuple[VerifierSpec, bool]:
-    from rollout_local.runs.clock import now
+    from rollout_local.clock import now
     from rollout_local.store.catalog import add_verifier
     from rollout_local.verifiers import read_spec
 
@@ -132,7 +134,7 @@ def _rows(db_path: Path) -> list[dict[str, Any]]:
     from rollout_local.domain.verdict import VerifierSpec
     from rollout_local.store.catalog import list_verifiers
 
-    with database(db_path) as store:
+    with database(db_path, reads=True) as store:
         rows = list_verifiers(store)
     specs = [VerifierSpec.model_validate_json(row["spec_json"]) for row in rows]
     return [
@@ -145,7 +147,7 @@ def _stored(reference: str, db_path: Path) -> tuple[dict[str, Any], VerifierSpec
     from rollout_local.domain.verdict import VerifierSpec
     from rollout_local.store.catalog import find_verifier
 
-    with database(db_path) as store:
+    with database(db_path, reads=True) as store:
         row = find_verifier(store, reference)
     kept = {"content_hash": row["content_hash"], "created_at": row["created_at"]}
     return kept, VerifierSpec.model_validate_json(row["spec_json"])
@@ -165,7 +167,13 @@ def _spec(reference: str, db_path: Path) -> VerifierSpec:
     from rollout_local.verifiers import read_spec
 
     is_file = Path(reference).is_file() or reference.endswith(".json") or "/" in reference or not db_path.exists()
-    return read_spec(reference) if is_file else _stored(reference, db_path)[1]
+    if is_file:
+        return read_spec(reference)
+    from rollout_local.planning.trust import require_verifier
+    from rollout_local.store.catalog import find_verifier
+
+    with database(db_path, reads=True) as store:
+        return require_verifier(find_verifier(store, reference))
 
 
 def _task(reference: str, dataset: str | None, db_path: Path) -> Task:
@@ -201,8 +209,8 @@ def _task_of_file(path: Path) -> Task:
     try:
         return Task.model_validate({"name": file.resolve().parent.name, **values})
     except ValidationError as error:
-        first = error.errors()[0]
-        msg = f'{file}: "{".".join(map(str, first["loc"]))}": {first["msg"]}; correct it'
+        place, problem = first_problem(error)
+        msg = f'{file}: "{place}": {problem}; correct it'
         raise InputError(msg) from error
 
 
@@ -215,7 +223,7 @@ def _graded(spec: VerifierSpec, task: Task, output: str, *, quiet: bool) -> Verd
     load_modules((), Path.cwd())
     if not quiet:
         for sentence in fits([spec], [task]):
-            click.echo(printable(f"note: {sentence}"), err=True)
+            click.echo(visible(f"note: {sentence}"), err=True)
     with prints_aside():
         return grade([spec], task, AgentResult(output=output))
 
@@ -227,7 +235,7 @@ def _print_verdict(spec: VerifierSpec, verdict: Verdict, *, color: bool) -> None
     click.echo(f"\n{said} · score {verdict.score:.3f} (passes from {spec.pass_threshold:g})")
     missed = [c.id for c in verdict.checks if c.required and c.score < 1]
     if missed:
-        click.echo(printable(f"Required, but not met: {', '.join(missed)}"))
+        click.echo(visible(f"Required, but not met: {', '.join(missed)}"))
 
 
 def _check_types() -> list[dict[str, Any]]:
@@ -248,7 +256,7 @@ def _check_types() -> list[dict[str, Any]]:
     ]
 
 
-def _parameter(param: Param) -> dict[str, Any]:
+def _parameter(param: Param) -> dict[str, object]:
     from rollout_local.verifiers.params import ABSENT
 
     default = {} if param.default is ABSENT else {"default": param.default}
@@ -269,5 +277,5 @@ def _parameters(check: Mapping[str, Any]) -> str:
     return ", ".join(names)
 
 
-def _settings(params: Mapping[str, Any]) -> str:
+def _settings(params: Mapping[str, object]) -> str:
     return ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in params.items())

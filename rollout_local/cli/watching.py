@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rollout_local.cli.aside import prints_aside
+from rollout_local.cli.stdout import prints_aside
 from rollout_local.errors import Paused
 
 if TYPE_CHECKING:
-    from rollout_local.runs.stop import StopFlag
-    from rollout_local.runs.watch import Progress, Watch
+    from rollout_local.runs.progress import Progress, Watch
+    from rollout_local.stop import StopFlag
 
 
 @contextmanager
 def shown(*, quiet: bool, color: bool) -> Iterator[Watch]:
     """A watch for one run: a bar on a terminal, lines in a pipe, nothing when quiet. The target's prints go aside."""
-    from rollout_local.runs.watch import Silent
+    from rollout_local.runs.progress import Silent
 
     with prints_aside():
         if quiet:
@@ -36,9 +36,12 @@ def shown(*, quiet: bool, color: bool) -> Iterator[Watch]:
 
 @contextmanager
 def interruptible(stop: StopFlag) -> Iterator[None]:
-    """Ctrl-C and SIGTERM pause the run; a second one ends the process at once."""
+    """Ctrl-C and SIGTERM pause the run; a second one ends the process at once, and a child that a target forked."""
+    process = os.getpid()
 
-    def handler(_number: int, _frame: Any) -> None:
+    def handler(number: int, _frame: Any) -> None:
+        if os.getpid() != process:  # a pool ends its workers so, and waits until they are gone
+            os._exit(128 + number)
         if not stop.stop(Paused("interrupted; go on with the same command", interrupted=True)):
             os._exit(130)
         click.echo("rollout: pausing; the calls in flight are finished first (again to stop at once)", err=True)

@@ -14,17 +14,19 @@ from rollout_local.cli.watching import interruptible, shown
 @click.option("--once", is_flag=True, help="Stop when nothing waits.")
 @click.option("--project", help="Only runs of this project.")
 @click.option("--max-attempts", type=int, default=3, show_default=True, help="Restarts of a run whose worker died.")
+@click.option("--trust", is_flag=True, help="Also run what was made on another machine; what each contacts is said.")
 @common
 def worker(
-    *, once: bool, project: str | None, max_attempts: int, db_path: Path, as_json: bool, quiet: bool, no_color: bool
-) -> int:
+    *, once: bool, project: str | None, max_attempts: int, trust: bool, db_path: Path, as_json: bool, quiet: bool,
+    no_color: bool,
+) -> int:  # fmt: skip
     """Claim queued runs and run them, one after another; carry out what pages asked for (retry, promote).
 
-    Several workers may share one file.
+    Several workers may share one file. A run that was not made or confirmed on this machine is paused, not run.
     """
     from rollout_local.capabilities import promote_as_asked
     from rollout_local.runs import worker as library
-    from rollout_local.runs.stop import StopFlag
+    from rollout_local.stop import StopFlag
 
     stop = StopFlag()
     with database(db_path, create=True):
@@ -32,7 +34,7 @@ def worker(
     with shown(quiet=quiet or as_json, color=not no_color) as watch, interruptible(stop):
         done = library.work(
             db_path, Path.cwd(), stop, once=once, project=project, most_restarts=max_attempts, watch=watch,
-            heeds={"promote": promote_as_asked},
+            heeds={"promote": promote_as_asked}, trusted=trust,
         )  # fmt: skip
     if as_json:
         print_json(

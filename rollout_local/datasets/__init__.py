@@ -6,6 +6,7 @@ strictly: what cannot be kept exactly is refused with the file, the line and wha
 """
 
 from rollout_local.datasets.harbor import read_folder, write_folder
+from rollout_local.datasets.rows import read_dataset
 from rollout_local.datasets.sources import Columns, pull
 from rollout_local.datasets.splits import (
     check_leakage,
@@ -17,6 +18,6 @@ from rollout_local.datasets.splits import (
 )
 
 __all__ = [
-    "Columns", "check_leakage", "divide", "limit", "make_split", "pull", "read_folder", "read_splits",
+    "Columns", "check_leakage", "divide", "limit", "make_split", "pull", "read_dataset", "read_folder", "read_splits",
     "write_folder", "write_splits",
 ]  # fmt: skip

@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from rollout_local.datasets.names import is_slug, name_problem, safe_name, safe_names
 from rollout_local.documents import json_problem, kind_of, parse_json, parse_toml, read_text, suggestion
@@ -37,6 +36,7 @@ FIELDS: dict[str, type] = {
 ALIASES = {"expectedOutput": "expected_output", "expectedOutputSchema": "expected_output_schema"}
 
 _FORMAT = f'a {MANIFEST} with name, slug and [[tasks]], and a {TASK_FILE} with "instruction" or "input" per task'
+_TABLES = ("csv", "tsv", "json", "jsonl", "parquet")
 _FOREIGN = f"of the Harbor framework (task.toml, instruction.md), not Rollout's; needed is {_FORMAT}"
 
 
@@ -110,7 +110,8 @@ def _require_manifest(root: Path) -> None:
     if not root.exists():
         msg = f"the dataset folder {root} does not exist; check the path"
     elif not root.is_dir():
-        msg = f"{root} is a file; give the folder that holds {MANIFEST}"
+        table = f", or make one: rollout datasets pull {kind}:{root}" if (kind := root.suffix[1:]) in _TABLES else ""
+        msg = f"{root} is a file; give the folder that holds {MANIFEST}{table}"
     elif (root / MANIFEST).exists():
         return
     elif _looks_foreign(root) or any(_looks_foreign(child) for child in root.iterdir() if child.is_dir()):
@@ -124,7 +125,7 @@ def _looks_foreign(folder: Path) -> bool:
     return (folder / "task.toml").exists() or (folder / "instruction.md").exists()
 
 
-def _read_head(manifest: Mapping[str, Any], root: Path) -> tuple[str, str]:
+def _read_head(manifest: Mapping[str, object], root: Path) -> tuple[str, str]:
     """Name and slug; the slug defaults to the folder's name, the name to the slug."""
     where = root / MANIFEST
     if isinstance(manifest.get("dataset"), dict):
@@ -138,7 +139,7 @@ def _read_head(manifest: Mapping[str, Any], root: Path) -> tuple[str, str]:
     return _text(manifest, "name", f"{where}", slug), slug
 
 
-def _read_entries(tables: Any, where: Path) -> list[_Entry]:
+def _read_entries(tables: object, where: Path) -> list[_Entry]:
     if not isinstance(tables, list) or not tables:
         msg = f"{where} lists no tasks; add a [[tasks]] table with name and path for each"
         raise InputError(msg)
@@ -152,7 +153,7 @@ def _read_entries(tables: Any, where: Path) -> list[_Entry]:
     return entries
 
 
-def _read_entry(table: Any, where: str) -> _Entry:
+def _read_entry(table: object, where: str) -> _Entry:
     if not isinstance(table, dict):
         msg = f"{where} is {kind_of(table)}; write a [[tasks]] table with name and path"
         raise InputError(msg)
@@ -205,7 +206,7 @@ def _inside(file: Path, root: Path) -> bool:
         return False
 
 
-def _fields(raw: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _fields(raw: Mapping[str, object], where: str) -> dict[str, object]:
     """The values of a task.json under their snake_case names, types checked; null means absent."""
     _refuse_unknown(raw, [*FIELDS, *ALIASES], where, shown=list(FIELDS))
     for alias, name in ALIASES.items():
@@ -221,7 +222,7 @@ def _fields(raw: Mapping[str, Any], where: str) -> dict[str, Any]:
     return values
 
 
-def _text(table: Mapping[str, Any], key: str, where: str, default: str) -> str:
+def _text(table: Mapping[str, object], key: str, where: str, default: str) -> str:
     value = table.get(key, default)
     if not isinstance(value, str) or not value.strip():
         found = "empty" if isinstance(value, str) else kind_of(value)
@@ -230,7 +231,7 @@ def _text(table: Mapping[str, Any], key: str, where: str, default: str) -> str:
     return value
 
 
-def _refuse_unknown(table: Mapping[str, Any], known: list[str], where: str, shown: list[str] | None = None) -> None:
+def _refuse_unknown(table: Mapping[str, object], known: list[str], where: str, shown: list[str] | None = None) -> None:
     for key in table:
         if key not in known:
             msg = f'{where}: unknown key "{key}"; {suggestion(key, shown or known)}'
@@ -272,7 +273,7 @@ def _write_into(folder: Path, dataset: Dataset) -> None:
     (folder / MANIFEST).write_bytes(("\n".join(lines) + "\n").encode())
 
 
-def _document(task: Task) -> dict[str, Any]:
+def _document(task: Task) -> dict[str, object]:
     """What task.json says: the fields that say something."""
     values = {key: getattr(task, key) for key in FIELDS}
     return {key: value for key, value in values.items() if value is not None and (key != "metadata" or value)}

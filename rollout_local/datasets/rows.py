@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rollout_local.datasets.harbor import task_problem
+from rollout_local.datasets.harbor import read_folder, task_problem
 from rollout_local.datasets.names import is_slug, safe_name
 from rollout_local.datasets.sources import SOURCES, Columns, Row
 from rollout_local.datasets.yaml_text import parse_yaml
@@ -58,6 +58,11 @@ def is_rows(path: Path) -> bool:
     return (path / MANIFEST).is_file()
 
 
+def read_dataset(path: Path | str) -> Dataset:
+    """The dataset of a folder of either kind: with a dataset.yaml, or Harbor's. Raises as their readers do."""
+    return read_rows(path).dataset if is_rows(Path(path)) else read_folder(path)
+
+
 def read_rows(path: Path | str, inputs: Mapping[str, str] | None = None) -> Rows:
     """The dataset of a folder with a dataset.yaml; `inputs` maps columns to keys of a task's input.
 
@@ -69,7 +74,7 @@ def read_rows(path: Path | str, inputs: Mapping[str, str] | None = None) -> Rows
     _check_manifest(raw, where)
     files = _files(raw, root)
     form = _format(raw.get("format"), [file for _, file in files], where)
-    rows = [(split, row) for split, file in files for row in _READERS[form](file)]
+    rows = [(split, row) for split, file in files for row in SOURCES[form].rows(str(file), Columns())]
     if not rows:
         _refuse(f"{root} has no rows; there is nothing to make tasks of")
     _check_rows(raw, [row for _, row in rows], where)
@@ -119,7 +124,7 @@ def _files(raw: Mapping[str, Any], root: Path) -> list[tuple[str, Path]]:
     return [("", _inside(path.relative_to(root).as_posix(), root)) for path in kept]
 
 
-def _named(splits: Any, root: Path) -> dict[str, Any]:
+def _named(splits: object, root: Path) -> dict[str, object]:
     if not isinstance(splits, dict) or not splits:
         _refuse(f'{root / MANIFEST}: "splits" must map the names of splits to paths')
     for name in splits:
@@ -131,7 +136,7 @@ def _named(splits: Any, root: Path) -> dict[str, Any]:
     return splits
 
 
-def _inside(path: Any, root: Path) -> Path:
+def _inside(path: object, root: Path) -> Path:
     """A data file, which must lie inside the folder when links and `..` are followed."""
     if not isinstance(path, str) or not path:
         _refuse(f"{root / MANIFEST}: a data file is given as {kind_of(path)}; it must be a path inside the folder")
@@ -186,7 +191,7 @@ def _task(name: str, row: Row, inputs: Mapping[str, str], *, text_only: bool) ->
     return task
 
 
-def _empty(value: Any, text_only: bool) -> bool:
+def _empty(value: object, text_only: bool) -> bool:
     """An empty cell of a csv says nothing; an empty text elsewhere is one."""
     return text_only and value == ""
 
@@ -207,7 +212,7 @@ def _inputs(row: Row, inputs: Mapping[str, str]) -> Mapping[str, str]:
     return {others[0]: others[0]}
 
 
-def _metadata(row: Row, cells: Mapping[str, Any], used: set[str], *, text_only: bool) -> dict[str, Any]:
+def _metadata(row: Row, cells: Mapping[str, object], used: set[str], *, text_only: bool) -> dict[str, object]:
     metadata = cells.get("metadata", {})
     if text_only and isinstance(metadata, str):
         metadata = parse_json(metadata, f"{row.where}: metadata")
@@ -230,31 +235,6 @@ def _reward(row: Row, value: Any, *, text_only: bool) -> float:
     if not 0 <= number <= 1:
         _refuse(f"{row.where}: the reward is {value!r}; it must be a number from 0 to 1: scale it")
     return number
-
-
-def _csv(file: Path) -> Iterator[Row]:
-    yield from SOURCES["csv"].rows(str(file), Columns())
-
-
-def _jsonl(file: Path) -> Iterator[Row]:
-    yield from SOURCES["jsonl"].rows(str(file), Columns())
-
-
-def _parquet(file: Path) -> Iterator[Row]:
-    yield from SOURCES["parquet"].rows(str(file), Columns())
-
-
-def _json(file: Path) -> Iterator[Row]:
-    found = parse_json(read_text(file), file)
-    if not isinstance(found, list):
-        _refuse(f"{file}: is {kind_of(found)}; it must be a list of objects, one per row")
-    for number, cells in enumerate(found, 1):
-        if not isinstance(cells, dict):
-            _refuse(f"{file}: row {number} is {kind_of(cells)}; each row must be an object")
-        yield Row(f"{file}: row {number}", cells)
-
-
-_READERS = {"csv": _csv, "json": _json, "jsonl": _jsonl, "parquet": _parquet}
 
 
 def _refuse(message: str) -> NoReturn:

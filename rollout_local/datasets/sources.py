@@ -1,9 +1,10 @@
-"""A table becomes a Harbor folder: `csv:`, `jsonl:`, `parquet:` or `hf:` and a map from its columns.
+"""A table becomes a Harbor folder: `csv:`, `tsv:`, `json:`, `jsonl:`, `parquet:` or `hf:` and a map from its columns.
 
 Every row becomes one task or the whole table is refused, naming the line: no row is dropped, filled in or
 renamed in silence, and nothing is written before the last row is read. The cells of a csv are text; only a
 cell for metadata or the expected output that is a JSON object or list is read as one, so that labels can
-travel. The other sources keep their types.
+travel. The other sources keep their types, and a column may be a part of a nested one: `answers.text[0]`,
+`messages[:-1]`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any, NoReturn
 
 from rollout_local.datasets.harbor import require_free, task_problem, write_folder
 from rollout_local.datasets.names import name_problem, safe_name
+from rollout_local.datasets.paths import part_of, root_of
 from rollout_local.documents import kind_of, parse_json, read_text
 from rollout_local.domain.dataset import Dataset, Task
 from rollout_local.errors import InputError
@@ -67,7 +69,7 @@ class Source:
 
 
 def pull(source: str, columns: Columns, out: Path | str) -> Dataset:
-    """Read `source` (`csv:PATH`, `jsonl:PATH`, `parquet:PATH`, `hf:REPO`) and write it as a Harbor folder.
+    """Read `source` (`csv:PATH`, `json:PATH`, `parquet:PATH`, `hf:REPO` …) and write it as a Harbor folder.
 
     Returns the dataset that was written, named after the folder. Raises `InputError`, with nothing written,
     for an occupied folder, missing columns, damaged or uneven rows, names that occur twice, no rows at all.
@@ -76,7 +78,8 @@ def pull(source: str, columns: Columns, out: Path | str) -> Dataset:
     require_free(folder)
     scheme, _, address = source.partition(":")
     if scheme not in SOURCES or not address:
-        hint = f'; did you mean "csv:{source}"?' if source.endswith(".csv") else ""
+        suffix = Path(source).suffix.removeprefix(".")
+        hint = f'; did you mean "{suffix}:{source}"?' if suffix in SOURCES else ""
         msg = f'the source "{source}" is not one of {", ".join(f"{name}:…" for name in SOURCES)}{hint}'
         raise InputError(msg)
     _check_columns(columns)
@@ -153,11 +156,11 @@ def _text(row: Row, column: str) -> str:
 
 def _cell(row: Row, column: str) -> Any:
     _require_columns([column], row.cells, row.where)
-    return row.cells[column]
+    return part_of(row.cells, column, row.where)
 
 
-def _require_columns(wanted: list[str], there: Mapping[str, Any] | list[str], where: str) -> None:
-    missing = [column for column in wanted if column not in there]
+def _require_columns(wanted: list[str], there: Mapping[str, object] | list[str], where: str) -> None:
+    missing = [column for column in wanted if column not in there and root_of(column) not in there]
     if missing:
         shown = ", ".join(f'"{column}"' for column in missing)
         have = ", ".join(f'"{column}"' for column in list(there)[:30])
@@ -187,7 +190,8 @@ def _wide_fields() -> Iterator[None]:
 
 def _csv_rows(address: str, columns: Columns) -> Iterator[Row]:
     path = Path(address)
-    lines = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    text = read_text(path)
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=_delimiter(text))
     header = _csv_header(lines, path)
     _require_columns(columns.used(), header, f"{path}")
     while True:
@@ -196,10 +200,16 @@ def _csv_rows(address: str, columns: Columns) -> Iterator[Row]:
         if cells is None:
             return
         if cells and len(cells) != len(header):
-            msg = f"{path}:{line}: {len(cells)} cells where the header has {len(header)}; quote cells that hold commas"
+            msg = f"{path}:{line}: {len(cells)} cells where the header has {len(header)}; quote cells with separators"
             raise InputError(msg)
         if cells:
             yield Row(f"{path}:{line}", dict(zip(header, cells, strict=True)))
+
+
+def _delimiter(text: str) -> str:
+    """What separates the cells: a comma, or what a header without one has instead (as spreadsheets write it)."""
+    header = text.lstrip("\ufeff\r\n").partition("\n")[0]
+    return "," if "," in header else next((mark for mark in "\t;|" if mark in header), ",")
 
 
 def _csv_header(lines: Any, path: Path) -> list[str]:
@@ -227,18 +237,36 @@ def _next_cells(lines: Any, path: Path, line: int) -> list[str] | None:
     return cells
 
 
+def _json_rows(address: str, columns: Columns) -> Iterator[Row]:
+    """The objects of a list; of an object that has one list of objects, those."""
+    path = Path(address)
+    document = parse_json(read_text(path), path)
+    lists = [value for value in document.values() if _are_rows(value)] if isinstance(document, dict) else [document]
+    if len(lists) != 1 or not isinstance(lists[0], list):
+        msg = f"{path} is {kind_of(document)}; give a list of objects, or an object with one such list in it"
+        raise InputError(msg)
+    for number, cells in enumerate(lists[0], 1):
+        yield _row(cells, f"{path}: row {number}", columns)
+
+
+def _are_rows(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
+
+
+def _row(cells: object, where: str, columns: Columns) -> Row:
+    if not isinstance(cells, dict):
+        msg = f"{where}: is {kind_of(cells)}; each row must be an object"
+        raise InputError(msg)
+    _require_columns(columns.used(), cells, where)
+    return Row(where, cells)
+
+
 def _jsonl_rows(address: str, columns: Columns) -> Iterator[Row]:
     path = Path(address)
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
             continue
-        cells = parse_json(line, path, number)
-        where = f"{path}:{number}"
-        if not isinstance(cells, dict):
-            msg = f"{where}: is {kind_of(cells)}; each line must be an object"
-            raise InputError(msg)
-        _require_columns(columns.used(), cells, where)
-        yield Row(where, cells)
+        yield _row(parse_json(line, path, number), f"{path}:{number}", columns)
 
 
 def _parquet_rows(address: str, columns: Columns) -> Iterator[Row]:
@@ -275,7 +303,7 @@ def _hub_rows(address: str, columns: Columns) -> Iterator[Row]:
         yield Row(f"hf:{address}: row {number}", _plain(cells))
 
 
-def _plain(cells: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(cells: Mapping[str, object]) -> dict[str, Any]:
     """Dates and times as ISO-8601 text; everything else as it came, for the rules of JSON to judge."""
     return {key: value.isoformat() if hasattr(value, "isoformat") else value for key, value in cells.items()}
 
@@ -291,6 +319,8 @@ def _refuse_extra(extra: str) -> NoReturn:
 
 SOURCES: dict[str, Source] = {
     "csv": Source(_csv_rows, text_only=True),
+    "tsv": Source(_csv_rows, text_only=True),
+    "json": Source(_json_rows),
     "jsonl": Source(_jsonl_rows),
     "parquet": Source(_parquet_rows),
     "hf": Source(_hub_rows),

@@ -13,7 +13,6 @@ import os
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 from rollout_local.documents import kind_of, parse_json, read_text, suggestion
 from rollout_local.domain.dataset import SPLITS, Dataset, Split, SplitName
@@ -261,5 +260,5 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(f'"{name}"' for name in names[:_SHOWN]) + _more(names)
 
 
-def _more(items: Sequence[Any]) -> str:
+def _more(items: Sequence[object]) -> str:
     return f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""

@@ -40,7 +40,7 @@ class Task(Value):
         return self.model_dump(exclude={"split"})
 
     @property
-    def question(self) -> dict[str, Any]:
+    def question(self) -> dict[str, object]:
         """What the agent is shown: two tasks with equal questions are the same task under two names."""
         return {"instruction": self.instruction, "input": self.input}
 

@@ -39,12 +39,13 @@ class Lock(Value):
     schema_number: int = Field(default=LOCK_SCHEMA, alias="schema")
     inputs: dict[str, str]
     versions: dict[str, str]
+    digest_format: int = 1
     digest: str
     tables: dict[str, str]
     result: dict[str, Any]
 
 
-def differences(locked: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+def differences(locked: Mapping[str, object], seen: Mapping[str, object]) -> Iterator[tuple[str, object, object]]:
     """Yield `(key, locked value, seen value)` for every key whose values differ, in the order of the keys."""
     for key in sorted({*locked, *seen}):
         if locked.get(key) != seen.get(key):

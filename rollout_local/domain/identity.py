@@ -33,26 +33,35 @@ def text_hash(text: str) -> str:
     return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def well_formed(value: Any) -> Any:
+def well_formed(value: object) -> Any:
     """`value` with every lone surrogate in its texts replaced by U+FFFD, so that it can be stored and sent.
 
     Models' replies have them where a token cut an escaped pair in two; neither UTF-8 nor SQLite can write them.
+    What is of a class of its own that JSON takes for a text, a number, a list or an object is that, and no more: no
+    method of such a class is called here, nor by whoever has the value after.
     """
     if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        text = str.__str__(value)
+        return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, dict):
-        return {well_formed(key): well_formed(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(map(well_formed, value)) if type(value) in (list, tuple) else value
-    return value
+        return {well_formed(key): well_formed(item) for key, item in dict.items(value)}
+    if isinstance(value, list):
+        return [well_formed(item) for item in list.__iter__(value)]
+    if isinstance(value, tuple):
+        return tuple(well_formed(item) for item in tuple.__iter__(value))
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int.__int__(value)
+    return float.__float__(value) if isinstance(value, float) else value
 
 
 def make_id(prefix: str, entropy: bytes) -> str:
-    """A readable id such as `opt_3k7qx2m5la`: base32 over random bytes from the caller (five bits a character)."""
-    return f"{prefix}_{base64.b32encode(entropy).decode('ascii').lower().rstrip('=')}"
+    """A readable id such as `opt_3k7q02m5la`: base32 over the caller's bytes (five bits each), in their order."""
+    return f"{prefix}_{base64.b32hexencode(entropy).decode('ascii').lower().rstrip('=')}"
 
 
-def _canonical(value: Any) -> Any:
+def _canonical(value: object) -> object:
     if isinstance(value, float):
         if not math.isfinite(value):
             msg = f"{value} has no place in JSON"

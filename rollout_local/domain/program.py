@@ -31,7 +31,7 @@ class Unparsed:
     predictor: str
     adapter: str
     reply: str
-    parsed: Mapping[str, Any] | None = None
+    parsed: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True)

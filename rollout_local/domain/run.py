@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -10,7 +11,15 @@ from pydantic import AfterValidator, Field, model_validator
 
 from rollout_local.domain.dataset import SPLITS, SplitName, Value
 
-DEFAULT_REFLECTION_PARAMS: dict[str, Any] = {"temperature": 1.0, "max_tokens": 32000}
+DEFAULT_REFLECTION_PARAMS: dict[str, object] = {"temperature": 1.0, "max_tokens": 32000}
+
+
+def reflection_params(given: Mapping[str, object]) -> dict[str, object]:
+    """The parameters of a reflection: those that are given, and the defaults that they do not replace."""
+    defaults = dict(DEFAULT_REFLECTION_PARAMS)
+    if "max_completion_tokens" in given:  # the other name of the same limit; models refuse both at once
+        del defaults["max_tokens"]
+    return {**defaults, **given}
 
 
 class RunStatus(StrEnum):
@@ -127,6 +136,11 @@ Address = Annotated[str, AfterValidator(_address)]
 """The URL of a server."""
 
 
+BUDGETS = ("auto", "max_metric_calls", "max_full_evals")
+"""Settings of which a run has one at most; without any it has the `auto` of `DEFAULT_AUTO`."""
+DEFAULT_AUTO = "light"
+
+
 class RunConfig(Value):
     """Every flag of `optimize create`, as stored with the run. Unset means the documented default."""
 
@@ -181,17 +195,21 @@ class RunConfig(Value):
     record_mode: Literal["new_episodes", "none", "once", "all"] = "new_episodes"
     ignore_fields: tuple[str, ...] = ()
     no_recording: bool = False
+    keep_lookalikes: bool = False
+    """Data of the run's own that looks like a key is none, and stays in the recording."""
     offline: bool = False
     allow_hosts: tuple[str, ...] = ()
     reuse: bool = False
-    executor: str = "threads"
+    executor: Literal["threads"] = "threads"
     timeout: float | None = Field(default=None, gt=0)
+    isolate: bool = False
+    """Trials run in child processes."""
     simulated: bool = False
     """The models are a scripted simulator's; said wherever results are shown."""
 
     @model_validator(mode="after")
     def _one_budget(self) -> RunConfig:
-        given = [f for f in ("auto", "max_metric_calls", "max_full_evals") if getattr(self, f) is not None]
+        given = [name for name in BUDGETS if getattr(self, name) is not None]
         if len(given) > 1:
             flags = " and ".join("--" + name.replace("_", "-") for name in given)
             msg = f"{flags} are both given; a run has exactly one budget: keep one of them"
@@ -205,11 +223,12 @@ OPERATIONAL = frozenset(
         "allow_hosts", "executor", "name", "tags", "run_ref", "project", "prices", "reflection_api_base",
         "task_api_base", "target_url", "target_headers", "target_bearer_env", "ignore_fields",
         "min_holdout_improvement", "confidence", "simulated", "allow_failing_baseline",
+        "isolate",
     }
 )  # fmt: skip
 """Fields of `RunConfig` that do not decide the search: hosts, limits of time and cost, names, the gate."""
 
 __all__ = [
-    "DEFAULT_REFLECTION_PARAMS", "MOVES", "OPERATIONAL", "SPLITS", "TARGET_FAILED", "UNREADABLE", "CandidateStatus",
-    "Phase", "RunConfig", "RunStatus", "StopReason", "TrialKey", "TrialOutcome",
+    "BUDGETS", "DEFAULT_AUTO", "DEFAULT_REFLECTION_PARAMS", "MOVES", "OPERATIONAL", "SPLITS", "TARGET_FAILED",
+    "UNREADABLE", "CandidateStatus", "Phase", "RunConfig", "RunStatus", "StopReason", "TrialKey", "TrialOutcome",
 ]  # fmt: skip

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from rollout_local.domain.dataset import Task, Value
 from rollout_local.domain.identity import canonical_json, content_hash, well_formed
+from rollout_local.domain.kept import kept_metadata, kept_output, unsayable
+from rollout_local.domain.validation import first_problem
 from rollout_local.errors import InputError
 
 TEXT_COMPONENT = "instructions"
 """The component name of a candidate that is one text."""
+
+
+MOST = 1e12
+"""What a target may say that one execution took or cost, at most: sums of what it says are finite, too."""
 
 
 class TargetKind(StrEnum):
@@ -37,7 +45,7 @@ class Candidate(Value):
 
     @model_validator(mode="before")
     @classmethod
-    def _accept_text(cls, data: Any) -> Any:
+    def _accept_text(cls, data: object) -> object:
         if isinstance(data, Mapping) and set(data) == {"text"}:
             return {"components": {TEXT_COMPONENT: data["text"]}}
         return data
@@ -61,17 +69,25 @@ class AgentResult(Value):
 
     output: Any
     trace_id: str | None = None
-    latency_ms: float | None = None
-    cost_usd: float | None = None
+    latency_ms: float | None = Field(default=None, ge=0, le=MOST, allow_inf_nan=False)
+    cost_usd: float | None = Field(default=None, ge=0, le=MOST, allow_inf_nan=False)
     metadata: dict[str, Any] = Field(default_factory=dict)
 
-    @field_validator("output", "metadata")
+    @field_validator("output")
     @classmethod
-    def _can_be_written(cls, value: Any) -> Any:
-        try:
-            return well_formed(value)
-        except RecursionError:
-            return value
+    def _is_plain(cls, value: object) -> object:
+        """Models, dataclasses, sets, dates and the like become the JSON that they stand for."""
+        if not isinstance(value, str | dict | list | int | float | None):
+            try:
+                value = to_jsonable_python(value)
+            except (PydanticSerializationError, ValueError, RecursionError):
+                return value
+        return _written(value)
+
+    @field_validator("metadata")
+    @classmethod
+    def _can_be_written(cls, value: object) -> object:
+        return _written(value)
 
     @property
     def text(self) -> str:
@@ -79,7 +95,14 @@ class AgentResult(Value):
         return output_text(self.output)
 
 
-def output_text(output: Any) -> str:
+def _written(value: object) -> object:
+    try:
+        return well_formed(value)
+    except RecursionError:
+        return value
+
+
+def output_text(output: object) -> str:
     """`output` as text: itself, or its canonical JSON, or (where JSON cannot say it) its `repr`."""
     if isinstance(output, str):
         return output
@@ -92,25 +115,41 @@ def output_text(output: Any) -> str:
 
 
 def as_result(returned: Any) -> AgentResult:
-    """Normalise the three shapes a target may return: an `AgentResult`, a `str`, or a `dict` like one.
+    """Normalise what a target may return: an `AgentResult`, a `dict` like one, or the output itself.
 
-    Raises `InputError` for anything else, naming what came.
+    An output is a text, or whatever JSON can say: a list, a number, a pydantic model, a dataclass. Raises `InputError`
+    for anything else, naming what came. What is in the result is plain: nothing of the target's own classes is left.
     """
-    if isinstance(returned, AgentResult):
-        return returned
+    result = _read(returned)
+    sayable = kept_output(result.output) is not None
+    output = result.output if sayable else unsayable(type(result.output).__name__)
+    return result.model_copy(update={"output": output, "metadata": kept_metadata(result.metadata)})
+
+
+def _read(returned: Any) -> AgentResult:
+    if isinstance(returned, AgentResult):  # it may be of a class of the target's, or made without a check
+        returned = {name: value for name, value in vars(returned).items() if name in AgentResult.model_fields}
     if isinstance(returned, str):
         return AgentResult(output=returned)
+    if isinstance(returned, BaseModel) and _is_like_a_result(type(returned)):
+        returned = returned.model_dump()  # the hosted SDK's own AgentResult
     if isinstance(returned, Mapping):
         try:
             return AgentResult.model_validate(dict(returned))
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            msg = f"the target returned a dict that is no AgentResult: {where}: {first['msg']}"
+            place, problem = first_problem(error)
+            msg = f"the target returned a dict that is no AgentResult: {place}: {problem}"
             raise InputError(msg) from error
+    if isinstance(returned, list | tuple | int | float | BaseModel) or is_dataclass(returned):
+        return AgentResult(output=returned)
     kind = "nothing" if returned is None else f"a {type(returned).__name__}"
     msg = f"the target returned {kind}; return an AgentResult, a str, or a dict with the key 'output'"
     raise InputError(msg)
+
+
+def _is_like_a_result(kind: type[BaseModel]) -> bool:
+    """Another package's class for the same: it has an output, and no field that ours has not."""
+    return "output" in kind.model_fields and set(kind.model_fields) <= set(AgentResult.model_fields)
 
 
 @runtime_checkable

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from rollout_local import capabilities
 from rollout_local.datasets.harbor import write_folder
@@ -16,7 +15,9 @@ from rollout_local.domain.run import RunConfig, RunStatus
 from rollout_local.errors import InputError
 from rollout_local.experiments.manifest import MANIFEST
 from rollout_local.store import catalog, reads
+from rollout_local.store.row_types import RunRow
 from rollout_local.store.schema import Store
+from rollout_local.store.stored_run import StoredRun
 from rollout_local.targets.source import files_of
 
 LEFT_OUT = frozenset({
@@ -90,8 +91,8 @@ def from_run(store: Store, reference: str, folder: Path, name: str, root: Path) 
     if run["status"] != RunStatus.COMPLETED or recording is None or not recording.exists():
         msg = f"run {run['id']} cannot become an experiment: it has to be completed, and its recording to be there"
         raise InputError(msg)
-    config = RunConfig.model_validate_json(run["config_json"])
-    split = Split.model_validate_json(run["split_json"])
+    stored = StoredRun(run)
+    config, split = stored.config, stored.split
     parts = {
         "name": name, "description": f"Laid out from run {run['id']}.", **_target(store, run, config, folder),
         **_datasets(store, run, split, folder), **_grading(store, run, config, folder), "splits": "splits.json",
@@ -104,7 +105,7 @@ def from_run(store: Store, reference: str, folder: Path, name: str, root: Path) 
     (folder / MANIFEST).write_text(_manifest(parts, config, settings), encoding="utf-8")
 
 
-def _target(store: Store, run: Mapping[str, Any], config: RunConfig, folder: Path) -> dict[str, Any]:
+def _target(store: Store, run: RunRow, config: RunConfig, folder: Path) -> dict[str, object]:
     """Write the target's source, or the capability's files; returns what the manifest says of it."""
     if config.capability is not None:
         capabilities.export(capabilities.get(store, config.capability), folder / "capability")
@@ -116,7 +117,7 @@ def _target(store: Store, run: Mapping[str, Any], config: RunConfig, folder: Pat
     return {**({"module": config.modules[0]} if config.modules else {}), "target": run["target_id"]}
 
 
-def _datasets(store: Store, run: Mapping[str, Any], split: Split, folder: Path) -> dict[str, Any]:
+def _datasets(store: Store, run: RunRow, split: Split, folder: Path) -> dict[str, object]:
     """Write the datasets; of one that is val as a whole, the tasks that the run had."""
     dataset = catalog.load_dataset(store, run["dataset_id"])
     write_folder(dataset, folder / "datasets" / dataset.slug)
@@ -127,9 +128,9 @@ def _datasets(store: Store, run: Mapping[str, Any], split: Split, folder: Path) 
     return {"dataset": f"datasets/{dataset.slug}"}
 
 
-def _grading(store: Store, run: Mapping[str, Any], config: RunConfig, folder: Path) -> dict[str, Any]:
+def _grading(store: Store, run: RunRow, config: RunConfig, folder: Path) -> dict[str, object]:
     """Write the verifiers; a reward, which is the last of them, is named by its recipe."""
-    specs = catalog.load_verifiers(store, json.loads(run["verifier_ids_json"]))
+    specs = StoredRun(run).verifiers(store)
     named = specs[:-1] if config.reward is not None else specs
     files = ["verifier.json" if number == 1 else f"verifier-{number}.json" for number in range(1, len(named) + 1)]
     for file, spec in zip(files, named, strict=True):
@@ -138,7 +139,7 @@ def _grading(store: Store, run: Mapping[str, Any], config: RunConfig, folder: Pa
     return {"verifier": files[0] if len(files) == 1 else files, **reward}
 
 
-def _manifest(parts: Mapping[str, Any], config: RunConfig, settings: Mapping[str, Any]) -> str:
+def _manifest(parts: Mapping[str, object], config: RunConfig, settings: Mapping[str, object]) -> str:
     lines = [f"{name} = {_toml(value)}" for name, value in parts.items()]
     lines += ["", "[run]", *(f"{name} = {_toml(value)}" for name, value in settings.items())]
     defaults = RunConfig().model_dump(mode="json")
@@ -148,11 +149,11 @@ def _manifest(parts: Mapping[str, Any], config: RunConfig, settings: Mapping[str
     return "\n".join(lines) + "\n"
 
 
-def _toml(value: Any) -> str:
+def _toml(value: object) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + " }"
     return json.dumps(value, ensure_ascii=False)
 
 
-def _write_json(path: Path, document: Any) -> None:
+def _write_json(path: Path, document: object) -> None:
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -10,20 +10,23 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
 
-from rollout_local.domain.experiment import Lock, differences
+from rollout_local.domain.experiment import LOCK_SCHEMA, Lock, differences
 from rollout_local.domain.identity import content_hash
+from rollout_local.domain.validation import first_problem
 from rollout_local.errors import InputError
-from rollout_local.reports.digest import Rows
-from rollout_local.runs.fingerprint import versions
-from rollout_local.runs.setup import Setup
+from rollout_local.planning.fingerprint import versions
+from rollout_local.planning.setup import Setup
+from rollout_local.reports.digest import FORMAT, Rows
+from rollout_local.reports.report import Report
 
 LOCK, ROWS = "experiment.lock", "experiment.rows"
 LONGEST = 60
 """Characters of a text that are kept in the rows; a longer one is cut and gets its hash."""
+Cut = TypeVar("Cut")
 
 
 def read_lock(folder: Path) -> Lock | None:
@@ -32,10 +35,17 @@ def read_lock(folder: Path) -> Lock | None:
     if not path.exists():
         return None
     try:
-        return Lock.model_validate_json(path.read_bytes())
+        lock = Lock.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        msg = f"{path} is damaged ({error.errors()[0]['msg'].lower()}); write it anew with `rollout experiments lock`"
+        msg = f"{path} is damaged ({first_problem(error)[1]}); write it anew with `rollout experiments lock`"
         raise InputError(msg) from error
+    if (lock.schema_number, lock.digest_format) != (LOCK_SCHEMA, FORMAT):
+        msg = (
+            f"{path} has schema {lock.schema_number} and digests of format {lock.digest_format}, this version"
+            f" {LOCK_SCHEMA} and {FORMAT}; write it anew with `rollout experiments lock`"
+        )
+        raise InputError(msg)
+    return lock
 
 
 def write_lock(folder: Path, lock: Lock, rows: Rows) -> None:
@@ -51,29 +61,43 @@ def read_rows(folder: Path) -> Rows | None:
     path = folder / ROWS
     if not path.exists():
         return None
-    found: dict[str, list[dict[str, Any]]] = {table: [] for table in ("candidates", "parents", "proposals", "trials")}
+    found: Rows = {"candidates": [], "parents": [], "proposals": [], "trials": [], "report": []}
+    by_table: dict[str, list[Any]] = {
+        "candidates": found["candidates"], "parents": found["parents"], "proposals": found["proposals"],
+        "trials": found["trials"],
+    }  # fmt: skip
     try:
         for line in path.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
-            found[row.pop("table")].append(row)
+            by_table[row.pop("table")].append(row)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return {**found, "report": []}
+    return found
 
 
 def abridged(rows: Rows) -> Rows:
     """Rows whose long texts are cut and hashed; the report is left out, since it follows from the rest."""
-    return {table: [_short(row) for row in found] if table != "report" else [] for table, found in rows.items()}
+    return {
+        "candidates": [cut(row) for row in rows["candidates"]], "parents": [cut(row) for row in rows["parents"]],
+        "proposals": [cut(row) for row in rows["proposals"]], "trials": [cut(row) for row in rows["trials"]],
+        "report": [],
+    }  # fmt: skip
 
 
-def lock_of(digest: str, tables: Mapping[str, str], inputs: Mapping[str, str], report: Mapping[str, Any]) -> Lock:
+def lock_of(digest: str, tables: Mapping[str, str], inputs: Mapping[str, str], report: Report) -> Lock:
     """The lock of a replay."""
     return Lock(
-        schema=1, inputs=dict(inputs), versions=versions(), digest=digest, tables=dict(tables), result=headline(report)
+        schema=LOCK_SCHEMA,
+        inputs=dict(inputs),
+        versions=versions(),
+        digest_format=FORMAT,
+        digest=digest,
+        tables=dict(tables),
+        result=headline(report),
     )
 
 
-def headline(report: Mapping[str, Any]) -> dict[str, Any]:
+def headline(report: Report) -> dict[str, object]:
     """The numbers of a report that a lock shows."""
     return {
         "baseline_holdout": report["baseline"]["holdout"]["mean"],
@@ -85,7 +109,7 @@ def headline(report: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def compare(first: Path, second: Path) -> Iterator[tuple[str, Any, Any]]:
+def compare(first: Path, second: Path) -> Iterator[tuple[str, object, object]]:
     """What differs between two locked experiments: `(name, value of the first, value of the second)`.
 
     Raises `InputError` where one of them has no lock.
@@ -108,13 +132,19 @@ def input_hashes(setup: Setup, recording: Path) -> dict[str, str]:
     return {**named, "recording": "sha256:" + hashlib.sha256(recording.read_bytes()).hexdigest()}
 
 
-def _lines(rows: Rows) -> Iterator[tuple[str, dict[str, Any]]]:
-    for table, found in rows.items():
-        for row in found:
-            yield table, row
+def _lines(rows: Rows) -> Iterator[tuple[str, Mapping[str, object]]]:
+    yield from (("candidates", row) for row in rows["candidates"])
+    yield from (("parents", row) for row in rows["parents"])
+    yield from (("proposals", row) for row in rows["proposals"])
+    yield from (("trials", row) for row in rows["trials"])
 
 
-def _short(value: Any) -> Any:
+def cut(row: Cut) -> Cut:
+    """A row whose long texts are cut and hashed."""
+    return cast("Cut", _short(row))
+
+
+def _short(value: object) -> object:
     if isinstance(value, str) and len(value) > LONGEST:
         return f"{value[:LONGEST]}… #{content_hash(value)[7:15]}"
     if isinstance(value, dict):

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from rollout_local.documents import parse_toml, read_text
 from rollout_local.domain.experiment import Manifest
-from rollout_local.domain.run import DEFAULT_REFLECTION_PARAMS, RunConfig
+from rollout_local.domain.run import RunConfig, reflection_params
+from rollout_local.domain.validation import first_problem
 from rollout_local.errors import InputError
 
 MANIFEST = "experiment.toml"
@@ -23,8 +24,8 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate(parse_toml(read_text(path), path))
     except ValidationError as error:
-        first = error.errors()[0]
-        msg = f"{path}: {'.'.join(str(part) for part in first['loc'])}: {first['msg'].lower()}"
+        place, problem = first_problem(error)
+        msg = f"{path}: {place}: {problem}"
         raise InputError(msg) from error
 
 
@@ -35,7 +36,7 @@ def config_of(manifest: Manifest, folder: Path) -> RunConfig:
     if "gepa" in values:
         values["arguments"] = {**values.get("arguments", {}), **values.pop("gepa")}
     if "reflection_params" in values:
-        values["reflection_params"] = {**DEFAULT_REFLECTION_PARAMS, **values["reflection_params"]}
+        values["reflection_params"] = reflection_params(values["reflection_params"])
     fields = {
         **values, "modules": [manifest.module] if manifest.module else [], "target": manifest.target,
         "capability": manifest.capability, "agent": manifest.agent, "reward": manifest.reward,
@@ -46,8 +47,8 @@ def config_of(manifest: Manifest, folder: Path) -> RunConfig:
     try:
         return RunConfig.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        msg = f"{folder / MANIFEST}: run.{'.'.join(str(part) for part in first['loc'])}: {first['msg'].lower()}"
+        place, problem = first_problem(error)
+        msg = f"{folder / MANIFEST}: run.{place}: {problem}"
         raise InputError(msg) from error
 
 

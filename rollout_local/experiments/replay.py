@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rollout_local.capabilities import load, publish
+from rollout_local.clock import now
 from rollout_local.domain.experiment import Lock, differences
 from rollout_local.domain.run import RunConfig, RunStatus
 from rollout_local.errors import Paused, Refused
@@ -22,15 +21,15 @@ from rollout_local.experiments.locking import (
     write_lock,
 )
 from rollout_local.experiments.manifest import config_of, read_manifest
+from rollout_local.planning import environment
+from rollout_local.planning.fingerprint import versions
+from rollout_local.planning.setup import Setup, insert, prepare
 from rollout_local.reports.differences import first_difference
 from rollout_local.reports.digest import Digest, Rows, digest_of, rows
-from rollout_local.runs import environment
-from rollout_local.runs.clock import now
-from rollout_local.runs.fingerprint import versions
-from rollout_local.runs.lifecycle import Outcome, execute
-from rollout_local.runs.setup import Setup, insert, prepare
-from rollout_local.runs.stop import StopFlag
-from rollout_local.runs.watch import Watch
+from rollout_local.reports.report import Report, parse
+from rollout_local.runs.progress import Watch
+from rollout_local.runs.runner import Outcome, execute
+from rollout_local.stop import StopFlag
 from rollout_local.store import reads
 from rollout_local.store.schema import Store, open_store
 
@@ -44,7 +43,7 @@ class Reproduction:
     simulated: bool
     digest: Digest
     inputs: dict[str, str]
-    report: dict[str, Any]
+    report: Report
     rows: Rows
     differences: tuple[str, ...]
     version_changes: tuple[str, ...]
@@ -76,7 +75,7 @@ def reproduce(folder: Path, database: Path, watch: Watch | None = None, stop: St
             raise Refused(_stopped(manifest.name, outcome.message, lock, inputs))
         run = reads.run(store, run_id)
         found = rows(store, run)
-        report = json.loads(reads.newest_report(store, run_id, run["attempt"]) or "{}")
+        report = parse(reads.newest_report(store, run_id, run["attempt"]) or "{}")
     seen = digest_of(found)
     return Reproduction(
         name=manifest.name, run_id=run_id, simulated=manifest.simulated, digest=seen, inputs=inputs, report=report,
@@ -93,7 +92,7 @@ def lock(folder: Path, database: Path, watch: Watch | None = None, stop: StopFla
     return found
 
 
-def record(folder: Path, database: Path, changes: Mapping[str, Any], watch: Watch | None = None) -> Outcome:
+def record(folder: Path, database: Path, changes: Mapping[str, object], watch: Watch | None = None) -> Outcome:
     """Run an experiment live and record it anew in place of its recording; `changes` name the servers to ask."""
     manifest = read_manifest(folder)
     update = {"record_mode": "all", "log_dir": str(database.resolve().parent / "log"), **changes}
@@ -124,7 +123,7 @@ def _differences(
     lock: Lock | None,
     seen: Digest,
     inputs: Mapping[str, str],
-    report: Mapping[str, Any],
+    report: Report,
     found: Rows,
 ) -> list[str]:
     if lock is None:
@@ -142,5 +141,5 @@ def _differences(
     ]
 
 
-def _changes(what: str, locked: Mapping[str, Any], seen: Mapping[str, Any]) -> list[str]:
+def _changes(what: str, locked: Mapping[str, object], seen: Mapping[str, object]) -> list[str]:
     return [f"{what} {name}: locked {was}, now {now}" for name, was, now in differences(locked, seen)]

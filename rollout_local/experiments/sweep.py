@@ -10,17 +10,17 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from rollout_local.domain.identity import content_hash
 from rollout_local.domain.run import RunStatus
 from rollout_local.errors import InputError, NotFound
 from rollout_local.experiments.manifest import config_of, read_manifest
+from rollout_local.planning import environment
+from rollout_local.planning.setup import insert, prepare
 from rollout_local.reports.statistics import mean, standard_deviation
-from rollout_local.runs import environment
-from rollout_local.runs.lifecycle import execute
-from rollout_local.runs.setup import insert, prepare
-from rollout_local.runs.watch import Watch
+from rollout_local.runs.progress import Watch
+from rollout_local.runs.runner import execute
 from rollout_local.store import reads
 from rollout_local.store.schema import Store
 
@@ -31,12 +31,23 @@ MOST_CELLS = 500
 class Cell:
     """One run of a sweep. Scores are means in [0, 1], None where the run did not complete."""
 
-    settings: Mapping[str, Any]
+    settings: Mapping[str, object]
     run_id: str
     status: str
     baseline: float | None
     best: float | None
     lift: float | None
+
+
+class Group(TypedDict):
+    """Cells that differ in their seeds alone: mean and spread, None of nothing."""
+
+    settings: dict[str, object]
+    n: int
+    best_mean: float | None
+    best_sd: float | None
+    lift_mean: float | None
+    lift_sd: float | None
 
 
 def cells(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
@@ -49,7 +60,7 @@ def cells(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
 def sweep(
     folder: Path,
     store: Store,
-    changes: Mapping[str, Any],
+    changes: Mapping[str, object],
     watch: Watch | None = None,
     on_cell: Callable[[Cell], None] = lambda _: None,
 ) -> list[Cell]:
@@ -70,7 +81,7 @@ def sweep(
     return done
 
 
-def summary(found: Sequence[Cell]) -> list[dict[str, Any]]:
+def summary(found: Sequence[Cell]) -> list[Group]:
     """Mean and spread over seeds for every other setting: `{settings, n, best_mean, best_sd, lift_mean, lift_sd}`."""
     groups: dict[str, list[Cell]] = {}
     for cell in found:
@@ -79,7 +90,7 @@ def summary(found: Sequence[Cell]) -> list[dict[str, Any]]:
     return [_group(json.loads(key), group) for key, group in groups.items()]
 
 
-def _group(settings: Mapping[str, Any], group: Sequence[Cell]) -> dict[str, Any]:
+def _group(settings: Mapping[str, object], group: Sequence[Cell]) -> Group:
     best = [cell.best for cell in group if cell.best is not None]
     lift = [cell.lift for cell in group if cell.lift is not None]
     return {
@@ -89,7 +100,7 @@ def _group(settings: Mapping[str, Any], group: Sequence[Cell]) -> dict[str, Any]
 
 
 def _run(
-    folder: Path, store: Store, settings: Mapping[str, Any], changes: Mapping[str, Any], watch: Watch | None
+    folder: Path, store: Store, settings: Mapping[str, object], changes: Mapping[str, Any], watch: Watch | None
 ) -> Cell:
     manifest = read_manifest(folder)
     name = f"{manifest.name}-{content_hash(dict(settings))[7:15]}"
@@ -106,9 +117,9 @@ def _run(
     return _cell(store, run_id, settings)
 
 
-def _cell(store: Store, run_id: str, settings: Mapping[str, Any]) -> Cell:
+def _cell(store: Store, run_id: str, settings: Mapping[str, object]) -> Cell:
     row = reads.run(store, run_id)
-    baseline, best = (_holdout(store, row[f"{role}_candidate_id"]) for role in ("baseline", "best"))
+    baseline, best = (_holdout(store, one) for one in (row["baseline_candidate_id"], row["best_candidate_id"]))
     if row["status"] != RunStatus.COMPLETED or baseline is None or best is None:
         return Cell(dict(settings), run_id, row["status"], baseline, None, None)
     return Cell(dict(settings), run_id, row["status"], baseline, best, best - baseline)

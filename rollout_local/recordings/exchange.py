@@ -1,14 +1,14 @@
 """What passes between a client and a provider, as values.
 
 Invariant: nothing here holds a secret. Whatever is put into an `Asked`, an `Answer` of the recording or an
-`Exchange` has been through `redact.Redactor` first.
+`Exchange` has been through a `redaction.Redactor` first.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
 FailureKind = Literal["timeout", "connection"]
 Headers = tuple[tuple[str, str], ...]
@@ -81,9 +81,9 @@ class Exchange:
     question: str
     method: str
     url: str
-    request_body: Any
+    request_body: object
     status: int | None
-    response_body: Any
+    response_body: object
     error: str | None
     retry_after: float | None
     started: float
@@ -111,3 +111,17 @@ class Stats:
     missed: int
     unplayed: int
     from_other_scope: int
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a process keeps to whose requests another one records.
+
+    `mode` is `none` where nothing may be sent, `hosts` what an offline run may reach (None: it is not offline), and
+    `rehearsed` says that answers are made up.
+    """
+
+    path: str | None
+    mode: RecordMode
+    hosts: tuple[str, ...] | None
+    rehearsed: bool

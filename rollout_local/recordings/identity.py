@@ -6,17 +6,15 @@ and the canonical body: JSON with sorted keys and integral floats as integers, f
 fixed boundary, compression undone. It leaves out scheme, host, port and headers, which differ between a
 simulator on loopback and the provider it stands for.
 
-Source: facts/recordings.md, sections 4 (a) and 5; `VERSION` goes into the manifest, and a recording of
+`VERSION` goes into the manifest, and a recording of
 another version is keyed anew when it is opened.
 """
 
 from __future__ import annotations
 
 import base64
-import gzip
 import re
-import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from importlib import import_module
@@ -25,8 +23,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 
+from rollout_local import limits
+from rollout_local.recordings import ignored
 from rollout_local.recordings.exchange import Headers
-from rollout_local.recordings.redact import SECRET_PARAMS, Redactor
+from rollout_local.redaction import Redactor
+from rollout_local.redaction.named import SECRET_PARAMS
 
 VERSION = 1
 _MAYBE_INTEGRAL = re.compile(rb"\d\.0|\d[eE]")
@@ -63,16 +64,14 @@ class Asked:
 class Reader:
     """Turns what a client is about to send into an `Asked`.
 
-    `ignore` names fields to leave out of the key: a plain name at any depth of the body and in the query, or a
-    dotted path (`metadata.user`) from the root of the body.
+    `ignore` names fields, and pieces of texts, to leave out of the key (see `ignored`).
     """
 
     def __init__(self, redactor: Redactor, ignore: Iterable[str] = ()) -> None:
         names = tuple(sorted(set(ignore)))
         self.redactor = redactor
         self.ignore = names
-        self._anywhere = frozenset(name for name in names if "." not in name)
-        self._paths = tuple(tuple(name.split(".")) for name in names if "." in name)
+        self._ignored = ignored.parse(names)
 
     def read(self, method: str, url: str, headers: Iterable[tuple[str, str]], body: bytes | None) -> Asked:
         """Learn the request's credentials, redact it, and name it by its key."""
@@ -95,9 +94,9 @@ class Reader:
 
     def _query(self, query: str) -> _Pairs:
         pairs = parse_qsl(query, keep_blank_values=True)
-        return sorted(p for p in pairs if p[0] not in self._anywhere and not SECRET_PARAMS.fullmatch(p[0]))
+        return sorted(p for p in pairs if p[0] not in self._ignored.anywhere and not SECRET_PARAMS.fullmatch(p[0]))
 
-    def _content(self, body: bytes | None, kind: str) -> Any:
+    def _content(self, body: bytes | None, kind: str) -> object:
         if not body:
             return None
         if "multipart/" in kind:
@@ -107,18 +106,11 @@ class Reader:
         try:
             content = orjson.loads(body)
         except orjson.JSONDecodeError:
-            return _as_text(body)
+            return self._ignored.without(_as_text(body))
         if _MAYBE_INTEGRAL.search(body):
             content = _whole(content)
         if self.ignore:
-            content = self._without(content)
-        return content
-
-    def _without(self, content: Any) -> Any:
-        if self._anywhere:
-            content = _strip(content, self._anywhere)
-        for path in self._paths:
-            content = _cut(content, path)
+            content = self._ignored.without(content)
         return content
 
 
@@ -128,7 +120,10 @@ def digest(data: bytes) -> str:
 
 
 def uncompressed(body: bytes, encoding: str) -> bytes:
-    """Undo a content-encoding; a body in an encoding that cannot be undone here is returned as it is."""
+    """Undo a content-encoding; a body in an encoding that cannot be undone here is returned as it is.
+
+    Raises `limits.TooLarge` where more comes out of it than is read.
+    """
     if not encoding or not body or encoding == "identity":
         return body
     for name in reversed([piece.strip().lower() for piece in encoding.split(",")]):
@@ -139,30 +134,44 @@ def uncompressed(body: bytes, encoding: str) -> bytes:
 def _undo(body: bytes, name: str) -> bytes:
     try:
         if name in ("gzip", "x-gzip"):
-            return gzip.decompress(body)
+            return limits.inflate(body, "gzip", "body")
         if name == "deflate":
-            return _inflate(body)
+            return limits.inflate(body, "deflate", "body")
         if name == "br":
-            return bytes(import_module("brotli").decompress(body))
+            return _from_brotli(body)
         if name == "zstd":
-            return bytes(import_module("zstandard").ZstdDecompressor().decompressobj().decompress(body))
+            return _from_zstd(body)
+    except limits.TooLarge:
+        raise
     except Exception:  # noqa: BLE001  each codec has its own errors; a body that is not what it says stays as it is
         return body
     return body
 
 
-def _inflate(body: bytes) -> bytes:
-    try:
-        return zlib.decompress(body)
-    except zlib.error:
-        return zlib.decompress(body, -zlib.MAX_WBITS)
+def _from_brotli(body: bytes) -> bytes:
+    """Piece by piece: sixteen bytes can stand for a few blocks of 16 MiB, and not for more."""
+    decompressor, parts, size = import_module("brotli").Decompressor(), [], 0
+    for start in range(0, len(body), 16):
+        parts.append(bytes(decompressor.process(body[start : start + 16])))
+        size += len(parts[-1])
+        limits.check(size, "body")
+    if not decompressor.is_finished():
+        raise EOFError
+    return b"".join(parts)
+
+
+def _from_zstd(body: bytes) -> bytes:
+    stream = import_module("zstandard").ZstdDecompressor().stream_reader(body)
+    found = bytes(stream.read(limits.MOST["body"] + 1))
+    limits.check(len(found), "body")
+    return found
 
 
 def _header(headers: Iterable[tuple[str, str]], name: str) -> str:
     return next((value for key, value in headers if key.lower() == name), "")
 
 
-def _dump(value: Any) -> bytes:
+def _dump(value: object) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
@@ -178,25 +187,10 @@ def _multipart(body: bytes, kind: str) -> str:
     return _as_text(body.replace(found.group(1).encode(), b"boundary") if found else body)
 
 
-def _whole(value: Any) -> Any:
+def _whole(value: object) -> object:
     """`1.0` is `1`: clients write the same number either way."""
     if isinstance(value, float):
         return int(value) if value.is_integer() and abs(value) < _EXACT else value
     if isinstance(value, dict):
         return {name: _whole(item) for name, item in value.items()}
     return [_whole(item) for item in value] if isinstance(value, list) else value
-
-
-def _strip(value: Any, names: frozenset[str]) -> Any:
-    if isinstance(value, dict):
-        return {name: _strip(item, names) for name, item in value.items() if name not in names}
-    return [_strip(item, names) for item in value] if isinstance(value, list) else value
-
-
-def _cut(value: Any, path: tuple[str, ...]) -> Any:
-    if isinstance(value, list):
-        return [_cut(item, path) for item in value]
-    if not isinstance(value, Mapping) or path[0] not in value:
-        return value
-    rest = {name: item for name, item in value.items() if name != path[0]}
-    return rest if len(path) == 1 else {**rest, path[0]: _cut(value[path[0]], path[1:])}

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from rollout_local.errors import RecordingError
-from rollout_local.recordings import foreign, identity, lines
-from rollout_local.recordings.cassette import FileShelf
+from rollout_local.recordings import identity, lines, vcr_formats
+from rollout_local.recordings.file import is_ours, survey
 from rollout_local.recordings.identity import Reader
 from rollout_local.recordings.lines import Interaction
 from rollout_local.recordings.opening import start_of
-from rollout_local.recordings.redact import REQUEST_HEADERS, RESPONSE_HEADERS, Redactor
+from rollout_local.recordings.playback import FileShelf
 from rollout_local.recordings.scan import Leak, scan
-from rollout_local.recordings.tape import is_ours, survey
+from rollout_local.redaction.redactor import REQUEST_HEADERS, RESPONSE_HEADERS, Redactor
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -106,7 +106,7 @@ def _load(path: Path) -> tuple[dict[str, Any], list[Interaction], bool, bool]:
     if not start:
         raise RecordingError(f"{path}: the recording is empty.")
     if not is_ours(start):
-        return {}, foreign.read(path, Reader(Redactor(os.environ))), True, False
+        return {}, vcr_formats.read(path, Reader(Redactor(os.environ))), True, False
     found = survey(path)
     shelf = FileShelf(path)
     try:
@@ -157,7 +157,7 @@ def import_cassette(src: Path, out: Path, *, engine: str = "litellm") -> int:
     if is_ours(start_of(src)):
         raise RecordingError(f"{src}: is a recording already; copy it.")
     manifest = {"engine": engine, "versions": {}, "key": identity.VERSION, "ignore": [], "imported_from": src.name}
-    return foreign.convert(src, Reader(Redactor(os.environ)), manifest, out)
+    return vcr_formats.convert(src, Reader(Redactor(os.environ)), manifest, out)
 
 
 def export_cassette(src: Path, out: Path, format: str = "yaml") -> int:

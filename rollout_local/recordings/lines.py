@@ -63,7 +63,7 @@ class Interaction:
 def dump(item: Interaction) -> bytes:
     """The line without its chain and end: `- {…`, ready for `seal`."""
     answer = item.answer
-    fields: dict[str, Any] = {
+    fields: dict[str, object] = {
         "key": item.key,
         "scope": item.scope,
         "try": item.attempt,

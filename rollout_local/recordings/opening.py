@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from rollout_local.errors import RecordingError
-from rollout_local.recordings import clients, foreign, guard, identity, live
-from rollout_local.recordings.cassette import Cassette, FileShelf, ListShelf, rekeyed
+from rollout_local.recordings import clients, current, guard, identity, vcr_formats
 from rollout_local.recordings.exchange import RecordMode
+from rollout_local.recordings.file import Memory, Survey, Tape, is_ours, survey
 from rollout_local.recordings.identity import Reader
-from rollout_local.recordings.redact import Redactor
-from rollout_local.recordings.session import Recording, Sink
-from rollout_local.recordings.tape import Survey, Tape, is_ours, survey
+from rollout_local.recordings.playback import Cassette, FileShelf, ListShelf, rekeyed
+from rollout_local.recordings.session import Recording, Sink, StandIn
+from rollout_local.redaction import Redactor
 
 _log = logging.getLogger(__name__)
 _NONE: Mapping[str, str] = {}
@@ -58,29 +58,34 @@ def open_recording(
     versions: Mapping[str, str] = _NONE,
     lease: str | None = None,
     allow_hosts: Sequence[str] | None = None,
-    secrets: Sequence[str] = (),
+    redactor: Redactor | None = None,
     sink: Sink | None = None,
+    memory: Memory | None = None,
+    stand_in: StandIn | None = None,
 ) -> Iterator[Recording]:
     """Record and replay every covered client of this process until the block ends.
 
-    `path` None writes nothing, but exchanges still reach the sink. `mode` is as in vcrpy: `new_episodes` serves
-    what is recorded and records the rest; `none` serves only, without a socket; `once` records a new file and only
-    serves an existing one; `all` records anew (the old file stays as `….previous` unless the block ends without error).
-    `ignore_fields` are left out of requests' identity. `strict` forbids answers of other scopes, and an end with
-    interactions unplayed. `allow_hosts` (may be empty) lets a live run reach loopback and these hosts only. `secrets`
-    are taken out wherever they stand, beside those of the environment that are named so.
+    `path` None writes nothing, but exchanges still reach the sink. `mode` is as in vcrpy: `new_episodes` serves what
+    is recorded and records the rest; `none` serves only, without a socket; `once` records a new file and only serves
+    an existing one; `all` records anew (the old file stays as `….previous` unless the block ends without error).
+    `ignore_fields` are left out of requests' identity. `strict` lets each scope have its own answers before it is
+    lent another's, and forbids an end with interactions unplayed. `allow_hosts` (may be empty) lets a live run reach
+    loopback and these hosts only. What `redactor` takes out (without one, what the environment names so) is not in
+    the file. `memory` is for a block in which modules are imported: it takes what would be recorded in place of a
+    file (a replay without a file answers nothing), and what is made in the block keeps the environment's proxies.
+    With `stand_in` nothing is read, written or sent, whatever the mode: it answers every request.
 
     Raises `RecordingError` where the file cannot be used, a client is not as known, or a recording is open.
     """
     mode = RecordMode(mode)
-    wanted_reader = Reader(Redactor(os.environ), ignore_fields)
-    wanted_reader.redactor.learn(secrets)
+    wanted_reader = Reader(redactor or Redactor(os.environ), ignore_fields)
     with ExitStack() as stack:
         clients.check()
         if path is None:
-            if mode is RecordMode.NONE:
+            mode = mode if stand_in is None else RecordMode.NONE
+            if mode is RecordMode.NONE and memory is None and stand_in is None:
                 raise RecordingError("A replay needs a recording: name its file.")
-            found = _Found()
+            found = _Found(Cassette((), ListShelf(()))) if mode is RecordMode.NONE else _Found(tape=memory)
         else:
             found = _prepare(_Wanted(Path(path), mode, wanted_reader, engine, versions), stack)
         doors = None if allow_hosts is None or mode is RecordMode.NONE else guard.Doors(allow_hosts)
@@ -95,11 +100,15 @@ def open_recording(
             doors=doors,
             note=_note(found.manifest, versions),
             sink=sink,
+            stand_in=stand_in,
         )
-        live.enter(recording)
-        stack.callback(live.leave, recording)
+        current.enter(recording)
+        stack.callback(current.leave, recording)
+        stack.enter_context(guard.noting(recording.bypasses))
         if mode is RecordMode.NONE:
-            recording.blocked = stack.enter_context(guard.no_sockets())
+            recording.blocked = stack.enter_context(
+                guard.no_sockets(switches=memory is None and stand_in is None, programs=stand_in is None)
+            )
         elif doors is not None:
             recording.blocked = stack.enter_context(guard.only_hosts(doors))
         stack.enter_context(clients.installed())
@@ -119,7 +128,7 @@ def require_usable(path: Path, mode: RecordMode, *, ignore_fields: Sequence[str]
             if is_ours(start_of(path)):
                 survey(path)
             else:
-                foreign.read(path, wanted.reader)
+                vcr_formats.read(path, wanted.reader)
 
 
 @dataclass
@@ -127,7 +136,7 @@ class _Found:
     """What a file gives: interactions to serve, a tape to write on, and its manifest."""
 
     cassette: Cassette | None = None
-    tape: Tape | None = None
+    tape: Tape | Memory | None = None
     manifest: Mapping[str, Any] | None = None
 
 
@@ -139,7 +148,7 @@ def _prepare(wanted: _Wanted, stack: ExitStack) -> _Found:
     if mode is RecordMode.ALL and exists:
         return _anew(wanted, stack)
     if exists and not is_ours(start_of(path)):
-        foreign.convert(path, wanted.reader, wanted.manifest())
+        vcr_formats.convert(path, wanted.reader, wanted.manifest())
     return _continue(wanted, stack)
 
 
@@ -149,8 +158,8 @@ def _replay(wanted: _Wanted, stack: ExitStack) -> _Found:
     if not start:
         raise RecordingError(f"{path}: the recording is empty; make one with --record-mode new_episodes.")
     if not is_ours(start):
-        items = foreign.read(path, wanted.reader)
-        cassette = Cassette(foreign.entries(items), ListShelf(items))
+        items = vcr_formats.read(path, wanted.reader)
+        cassette = Cassette(vcr_formats.entries(items), ListShelf(items))
         return _Found(cassette=cassette)
     found = survey(path)
     _check_whole(path, found)
@@ -196,6 +205,8 @@ def _anew(wanted: _Wanted, stack: ExitStack) -> _Found:
 def start_of(path: Path) -> bytes:
     """The first bytes of a file. Raises `RecordingError` where it cannot be read."""
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():  # a pipe, a device: reading may never end
+            raise RecordingError(f"{path}: is no plain file, but a pipe, a socket or a device.")
         with path.open("rb") as file:
             return file.read(64)
     except FileNotFoundError:
@@ -216,7 +227,7 @@ def _check_whole(path: Path, found: Survey) -> None:
         )
 
 
-def _check_engine(wanted: _Wanted, manifest: Mapping[str, Any]) -> None:
+def _check_engine(wanted: _Wanted, manifest: Mapping[str, object]) -> None:
     made_by = manifest.get("engine")
     if made_by != wanted.engine:
         raise RecordingError(
@@ -225,7 +236,7 @@ def _check_engine(wanted: _Wanted, manifest: Mapping[str, Any]) -> None:
         )
 
 
-def _same_keys(wanted: _Wanted, manifest: Mapping[str, Any]) -> bool:
+def _same_keys(wanted: _Wanted, manifest: Mapping[str, object]) -> bool:
     return manifest.get("key") == identity.VERSION and manifest.get("ignore", []) == list(wanted.reader.ignore)
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rollout_local.errors import RecordingError
-from rollout_local.models import KEY_VARIABLES, keep_libraries_offline, set_dummy_keys
+from rollout_local.models import KEY_VARIABLES, keep_libraries_offline, keep_tracers_off, set_dummy_keys
 from rollout_local.recordings.exchange import RecordMode
 from rollout_local.recordings.opening import open_recording
 from rollout_local.recordings.session import Recording
@@ -33,8 +33,9 @@ def recording(
 
     `mode` has vcrpy's words. `new_episodes` serves what the file holds, sends and records the rest; `none` serves
     only: no socket opens, and clients that insist on a key find one that opens nothing; `once` records where there is
-    no file, and replays where there is one; `all` records anew. `ignore_fields` (names, or dotted paths in
-    the body) do not tell two requests apart. `strict` makes it an error if a replay leaves something unplayed.
+    no file, and replays where there is one; `all` records anew. `ignore_fields` (as `--ignore-field` takes them:
+    names, paths in the body, patterns in its texts) do not tell two requests apart. `strict` makes it an error if a
+    replay leaves something unplayed.
     `offline`, or naming `allow_hosts`, keeps live requests to loopback and those hosts.
 
     Raises `RecordingError` where the file cannot be used. What was not recorded raises `RecordingMiss` in the code
@@ -70,6 +71,7 @@ def _environment(*, replaying: bool) -> Iterator[None]:
     before = set(os.environ)
     keep_libraries_offline()
     if replaying:
+        keep_tracers_off()
         set_dummy_keys([f"{provider}/" for provider in KEY_VARIABLES])
     added = {name: value for name, value in os.environ.items() if name not in before}
     try:

@@ -1,7 +1,7 @@
 """Looks for keys in files that are about to be shared: recordings, databases, logs, bundles.
 
-Invariant: what `redact` removes, this finds: key-shaped pieces, and the secret values of this environment in all their
-forms. Bytes are searched as they lie, so any file can be scanned; archives are looked into one level deep. A
+Invariant: what a `Redactor` removes, this finds: key-shaped pieces, and the secret values of this environment in all
+their forms. Bytes are searched as they lie, so any file can be scanned; archives are looked into one level deep. A
 secret itself is never told, only its first letters.
 """
 
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Protocol
 
 from rollout_local.errors import RecordingError
-from rollout_local.recordings import shapes
-from rollout_local.recordings.redact import MARK, environment_secrets, forms
+from rollout_local.redaction import secret_patterns
+from rollout_local.redaction.known import MARK, environment_secrets, forms
 
 _CHUNK = 4 << 20
 _OVERLAP = 16 << 10
@@ -53,6 +53,8 @@ def _files(path: Path) -> list[Path]:
         return sorted(one for one in path.rglob("*") if one.is_file() and not one.is_symlink())
     if not path.exists():
         raise RecordingError(f"{path}: there is no such file to scan.")
+    if not path.is_file():
+        raise RecordingError(f"{path}: is no plain file, so it is not scanned.")
     return [path]
 
 
@@ -101,7 +103,9 @@ def _in_stream(stream: Readable, values: set[bytes]) -> Iterator[tuple[int, int,
 
 
 def _hits(data: bytes, values: set[bytes]) -> list[tuple[int, str, bytes]]:
-    found = [(start, kind, data[start:end]) for kind, start, end in shapes.find(data) if MARK not in data[start:end]]
+    found = [
+        (start, kind, data[start:end]) for kind, start, end in secret_patterns.find(data) if MARK not in data[start:end]
+    ]
     for value in values:
         at = data.find(value)
         while at >= 0:

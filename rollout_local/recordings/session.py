@@ -2,25 +2,25 @@
 
 Invariant: before a caller sees an answer it is on disk (or claimed from there), and the sink knows it. A request
 that may not be sent raises a `BaseException` (`RecordingMiss`, `Paused`, or what the gate raises), because DSPy
-and GEPA turn every `Exception` into a score of 0.
+and GEPA turn every `Exception` into a score of 0; only a thread that is in no scope, some library's own, meets a failed
+connection, of which it does not die.
 """
 
 from __future__ import annotations
 
-import email.utils
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-import orjson
-
-from rollout_local.errors import Paused, RecordingMiss
-from rollout_local.recordings import lines, live
-from rollout_local.recordings.cassette import Cassette
+from rollout_local.errors import Paused, RecordingMiss, StopSearch
+from rollout_local.limits import TooLarge
+from rollout_local.recordings import lines, scopes
+from rollout_local.recordings.bypass import Bypasses
+from rollout_local.recordings.closest import parts_of
 from rollout_local.recordings.exchange import (
     Answer,
     Exchange,
@@ -29,17 +29,22 @@ from rollout_local.recordings.exchange import (
     Headers,
     RecordMode,
     Stats,
+    Terms,
     Unplayed,
 )
+from rollout_local.recordings.exporters import Exporter, exporter_of
+from rollout_local.recordings.file import Memory, Tape
 from rollout_local.recordings.guard import Doors
 from rollout_local.recordings.identity import Asked, Reader, uncompressed
 from rollout_local.recordings.lines import Interaction
-from rollout_local.recordings.nearest import parts_of
-from rollout_local.recordings.tape import Tape
+from rollout_local.recordings.playback import Cassette
+from rollout_local.recordings.readable import readable, retry_after
 
 Sink = Callable[[Exchange], None]
-Gate = Callable[[str, Any], None]
-"""Called with the scope and the parsed body of a request before it is sent; may raise a `BaseException`."""
+Gate = Callable[[str, object, str], None]
+"""Called with the scope, the parsed body and the address before a request is sent; may raise a `BaseException`."""
+StandIn = Callable[[Asked], Answer]
+"""Answers a request in place of a provider; may raise a `BaseException`."""
 Classify = Callable[[BaseException], FailureKind | None]
 
 
@@ -52,19 +57,24 @@ class Recording:
         mode: RecordMode,
         *,
         reader: Reader,
-        tape: Tape | None = None,
+        tape: Tape | Memory | None = None,
         cassette: Cassette | None = None,
         strict: bool = False,
         lease: str | None = None,
         doors: Doors | None = None,
         note: str = "",
         sink: Sink | None = None,
+        stand_in: StandIn | None = None,
     ) -> None:
         self.path = path
         self.mode = mode
         self.sink = sink
+        self._stand_in = stand_in
         self.gate: Gate | None = None
         self.blocked: list[str] = []
+        self.bypasses = Bypasses()
+        self.strays: list[str] = []
+        """What threads outside any scope asked in a replay, and was not recorded: to them the connection failed."""
         self.partial = False
         """Set where only a part is asked for, the rest being known: then nothing is said of what is unplayed."""
         self._reader = reader
@@ -78,6 +88,8 @@ class Recording:
         self._counts: Counter[str] = Counter()
         self._in_flight: Counter[str] = Counter()
         self._attempts = dict(cassette.attempts) if cassette else {}
+        self._imported: Mapping[str, bytes] = {}
+        self._refusals: dict[str, StopSearch] = {}
 
     # what the rest of the program asks
 
@@ -85,6 +97,12 @@ class Recording:
         """How many requests are under way in a scope: sent and not answered, or answered and still streaming."""
         with self._lock:
             return self._in_flight[scope]
+
+    def require_answered(self, scope: str) -> None:
+        """Raise again what ended the run in a scope: code that caught it, or asked in a thread, may not know of it."""
+        refusal = self._refusals.pop(scope, None)
+        if refusal is not None:
+            raise refusal
 
     def stats(self) -> Stats:
         """Counts since the recording was opened."""
@@ -103,6 +121,12 @@ class Recording:
         """The interactions in the file that nobody has asked for; at most so many of them."""
         return self._cassette.unplayed(most) if self._cassette else []
 
+    def can_answer(self, scope: str) -> bool:
+        """Whether a request of this scope may be answered: by a provider, or in a replay because it was recorded."""
+        if not self._replaying:
+            return True
+        return self._cassette is None or scope in self._cassette.attempts
+
     def restart(self, scope: str) -> None:
         """Start a scope anew. In replay it is played from its beginning; else what it had is void."""
         if self._cassette is not None and self._tape is None:
@@ -113,6 +137,20 @@ class Recording:
                 self._attempts[scope] += 1
         if self._cassette is not None:
             self._cassette.forget(scope)
+
+    def adopt(self, memory: Memory) -> None:
+        """Write what was asked while modules were imported, where it is not in the file yet; and what passed by."""
+        self.bypasses.adopt(memory.bypasses)
+        self._imported = memory.lines
+        for key, line in memory.lines.items():
+            if self._tape is not None and not (self._cassette is not None and self._cassette.holds(key, scopes.IMPORT)):
+                self._tape.append(line)
+
+    def terms(self) -> Terms:
+        """What another process has to keep to that asks here."""
+        hosts = None if self._doors is None else tuple(self._doors.names)
+        path = None if self.path is None else str(self.path)
+        return Terms(path, RecordMode.NONE if self._replaying else self.mode, hosts, self._stand_in is not None)
 
     # what the clients call
 
@@ -129,28 +167,59 @@ class Recording:
 
         Raises `RecordingMiss`, `Paused`, or what the gate or the sink raises.
         """
-        asked = self._reader.read(method, url, headers, body)
-        scope = live.scope_name()
+        with _measured(url):
+            asked = self._reader.read(method, url, headers, body)
+        scope = scopes.scope_name()
         with self._lock:
             self._in_flight[scope] += 1
             attempt = self._attempts.setdefault(scope, 1)
         call = Call(self, asked, scope, attempt, client, classify)
         try:
-            if not self._play(call):
+            exporter = exporter_of(asked)
+            if exporter is not None:
+                self._export(call, exporter)
+            elif not self._play(call):
                 self._may_send(asked, scope)
-        except BaseException:
+        except BaseException as error:
             call.drop()
+            if isinstance(error, StopSearch):
+                self._refusals.setdefault(scope, error)
             raise
         return call
 
+    @property
+    def _replaying(self) -> bool:
+        return self._stand_in is not None or (self._cassette is not None and self._tape is None)
+
+    def _export(self, call: Call, exporter: Exporter) -> None:
+        host = urlsplit(call.asked.url).hostname or ""
+        if self._replaying or not (self._doors is None or self._doors.open_to(host)):
+            call.answer = Answer(200, "OK", (("content-type", "application/json"),), exporter.answer)
+        call.drop()
+
     def _play(self, call: Call) -> bool:
+        if call.scope == scopes.IMPORT and call.asked.key in self._imported:  # another process imports the module, too
+            call.answer = lines.parse(self._imported[call.asked.key] + b"}\n").answer
+            call.drop()
+            return True
+        if self._stand_in is not None:
+            call.answer = self._stand_in(call.asked)
+            call.drop()
+            return True
         if self._cassette is None:
             return False
         claimed = self._cassette.claim(call.asked.key, call.scope, strict=self._strict)
         if claimed is None:
-            if self._tape is None:
-                raise self._miss(call)
-            return False
+            if self._tape is not None:
+                return False
+            miss = self._miss(call)
+            if not scopes.is_astray():
+                raise miss
+            self.strays.append(f"{call.asked.method} {call.asked.url}")
+            failure = Failure("connection", call.client, "", str(miss))
+            call.answer = Answer(None, "connection", (), b"", failure)
+            call.drop()
+            return True
         item, elsewhere = claimed
         with self._lock:
             self._counts["replayed"] += 1
@@ -166,7 +235,7 @@ class Recording:
             self.blocked.append(host)
             raise Paused(f"offline: a request to {host} was stopped; --allow-host {host} allows it.", reason="error")
         if self.gate is not None:
-            self.gate(scope, asked.content)
+            self.gate(scope, asked.content, asked.url)
 
     def _miss(self, call: Call) -> RecordingMiss:
         with self._lock:
@@ -214,7 +283,8 @@ class Recording:
         body = answer.body
         if encoded:
             encoding = next((value for name, value in answer.headers if name.lower() == "content-encoding"), "")
-            body = uncompressed(body, encoding)
+            with _measured("the provider"):
+                body = uncompressed(body, encoding)
         failure = answer.failure
         if failure is not None:
             failure = Failure(failure.kind, failure.client, failure.name, redactor.text(failure.message))
@@ -232,11 +302,11 @@ class Recording:
                 question=asked.question(),
                 method=asked.method,
                 url=asked.url,
-                request_body=_readable(asked.body),
+                request_body=readable(asked.body),
                 status=answer.status,
-                response_body=_readable(answer.body),
+                response_body=readable(answer.body),
                 error=answer.failure.kind if answer.failure else None,
-                retry_after=_retry_after(answer.headers, call.started),
+                retry_after=retry_after(answer.headers, call.started),
                 started=call.started,
                 duration=seconds,
                 replayed=replayed,
@@ -299,6 +369,11 @@ class Call:
         status, reason, headers, body, encoded = passed or (None, kind, (), b"", False)
         self._end(Answer(status, reason, headers, body, failure), encoded)
 
+    def settled(self, answer: Answer, *, encoded: bool) -> None:
+        """What a client of another process was given."""
+        if not self._done:
+            self._end(answer, encoded)
+
     def drop(self) -> None:
         """Nothing is to be recorded: it was cancelled, refused, or served."""
         if not self._done:
@@ -314,29 +389,10 @@ class Call:
             recording._leave(self.scope)  # noqa: SLF001
 
 
-def _readable(body: bytes | None) -> Any:
-    """Parsed JSON, or text, or None."""
-    if not body:
-        return None
-    if body[:1] in b'{["':
-        try:
-            return orjson.loads(body)
-        except orjson.JSONDecodeError:
-            pass
-    return body.decode("utf-8", "replace")
-
-
-def _retry_after(headers: Headers, now: float) -> float | None:
-    """Seconds to wait, from `retry-after-ms` or `retry-after` (seconds or a date; RFC 9110, 10.2.3)."""
-    named = dict(headers)
+@contextmanager
+def _measured(whose: str) -> Iterator[None]:
+    """A body that is larger than what is read stops the run: its target is not to be blamed for it."""
     try:
-        if "retry-after-ms" in named:
-            return float(named["retry-after-ms"]) / 1000
-        if "retry-after" not in named:
-            return None
-        value = named["retry-after"].strip()
-        if value.replace(".", "", 1).isdigit():
-            return float(value)
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
-    except ValueError:
-        return None
+        yield
+    except TooLarge as error:
+        raise Paused(f"the body of a request to, or of an answer of, {whose} {error}", reason="error") from None

@@ -15,22 +15,87 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from typing import TypedDict
 
 from rollout_local.reports.blocks import Block, Grid, Heading, Lines, Say, Tone
-from rollout_local.reports.evidence import Row, gather, texts_of
+from rollout_local.reports.escape import first_line
+from rollout_local.reports.evidence import gather, texts_of
 from rollout_local.reports.lineage import Family
 from rollout_local.reports.pairing import by_task, mean_score
 from rollout_local.reports.render import blocks_as_text
 from rollout_local.reports.statistics import mean
-from rollout_local.reports.visible import first_line
 from rollout_local.reports.wording import number, signed, tasks_counted
 from rollout_local.store import reads
+from rollout_local.store.row_types import CandidateRow, RunRow, TrialRow
 from rollout_local.store.schema import Store
+from rollout_local.store.selected_types import JudgedProposal
 
 
-def blame(store: Store, run: Row) -> dict[str, Any]:
+class Wording(TypedDict):
+    """One wording of a line, and how alike the one before was."""
+
+    candidate: int
+    text: str
+    ratio: float | None
+
+
+class BlamedLine(TypedDict):
+    """A line of the best prompt."""
+
+    component: str
+    line: int
+    text: str
+    candidate: int
+    history: list[Wording]
+
+
+class Record(TypedDict):
+    """What the reflection model read of a task."""
+
+    task: str
+    feedback: str
+
+
+class Means(TypedDict):
+    """Of a minibatch, before and after."""
+
+    before: float | None
+    after: float | None
+
+
+class Change(TypedDict):
+    """A task that both have a score for."""
+
+    task: str
+    before: float
+    after: float
+
+
+class BlamedProposal(TypedDict):
+    """The proposal that brought a wording in, and what it changed."""
+
+    candidate: int
+    parents: list[int]
+    iteration: int | None
+    components: list[str]
+    tasks: list[str]
+    feedback: list[Record]
+    minibatch: Means
+    train: list[Change]
+    val: list[Change]
+
+
+class Blame(TypedDict):
+    """Where the best prompt comes from."""
+
+    run_id: str
+    best: int
+    baseline: int
+    lines: list[BlamedLine]
+    proposals: dict[str, BlamedProposal]
+
+
+def blame(store: Store, run: RunRow) -> Blame:
     """The blame of the newest attempt's best prompt; `run` is a row of `reads.run()`.
 
     Raises `InputError` where nothing has been evaluated yet.
@@ -54,40 +119,49 @@ def blame(store: Store, run: Row) -> dict[str, Any]:
     }
 
 
-def _lines(candidates: Mapping[int, Row], parents: Mapping[int, Sequence[int]], best: int) -> list[dict[str, Any]]:
+def _lines(candidates: Mapping[int, CandidateRow], parents: Mapping[int, Sequence[int]], best: int) -> list[BlamedLine]:
     texts = {number: texts_of(row) for number, row in candidates.items()}
-    found = []
+    found: list[BlamedLine] = []
     for component in texts[best]:
         family = Family({number: of[component] for number, of in texts.items() if component in of}, parents)
         for place, history in enumerate(family.histories(best), 1):
-            line = {"component": component, "line": place, "text": history[-1].text}
-            steps = [asdict(step) for step in history]
-            found.append({**line, "candidate": history[-1].candidate, "history": steps})
+            steps: list[Wording] = [
+                {"candidate": step.candidate, "text": step.text, "ratio": step.ratio} for step in history
+            ]
+            found.append({
+                "component": component, "line": place, "text": history[-1].text, "candidate": history[-1].candidate,
+                "history": steps,
+            })  # fmt: skip
     return found
 
 
 def _proposal(
-    candidates: Mapping[int, Row], child: int, parents: Sequence[int], proposals: Sequence[Row], trials: Sequence[Row]
-) -> dict[str, Any]:
+    candidates: Mapping[int, CandidateRow],
+    child: int,
+    parents: Sequence[int],
+    proposals: Sequence[JudgedProposal],
+    trials: Sequence[TrialRow],
+) -> BlamedProposal:
     rows = [row for row in proposals if row["candidate_number"] == child]
     records = _records(rows)
-    first: dict[str, Any] = dict(rows[0]) if rows else {}
+    first = rows[0] if rows else None
     parent = candidates[parents[0]] if parents else None
     return {
         "candidate": child,
         "parents": list(parents),
-        "iteration": first.get("iteration"),
+        "iteration": first and first["iteration"],
         "components": [row["component"] for row in rows],
         "tasks": list(dict.fromkeys(record["task"] for record in records)),
         "feedback": records,
-        "minibatch": {"before": first.get("minibatch_before"), "after": first.get("minibatch_after")},
-        **{split: _changes(parent, candidates[child], split, trials) for split in ("train", "val")},
+        "minibatch": {"before": first and first["minibatch_before"], "after": first and first["minibatch_after"]},
+        "train": _changes(parent, candidates[child], "train", trials),
+        "val": _changes(parent, candidates[child], "val", trials),
     }
 
 
-def _records(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def _records(rows: Sequence[JudgedProposal]) -> list[Record]:
     """What the reflection model read, once: the components of one proposal may have read the same records."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    found: dict[tuple[str, str], Record] = {}
     for row in rows:
         for record in json.loads(row["feedback_json"]):
             task, feedback = str(record.get("task", "")), str(record.get("feedback", ""))
@@ -95,7 +169,7 @@ def _records(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _changes(parent: Row | None, child: Row, split: str, trials: Sequence[Row]) -> list[dict[str, Any]]:
+def _changes(parent: CandidateRow | None, child: CandidateRow, split: str, trials: Sequence[TrialRow]) -> list[Change]:
     if parent is None:
         return []
     before, after = (
@@ -108,7 +182,7 @@ def _changes(parent: Row | None, child: Row, split: str, trials: Sequence[Row]) 
     ]
 
 
-def as_text(found: Mapping[str, Any], width: int = 100, color: bool = False) -> str:
+def as_text(found: Blame, width: int = 100, color: bool = False) -> str:
     """Blame for a terminal: the lines with the candidates that brought them, then the proposals."""
     blocks: list[Block] = [Heading(f"Where the prompt of candidate {found['best']} comes from", level=1)]
     if found["best"] == found["baseline"]:
@@ -123,13 +197,13 @@ def as_text(found: Mapping[str, Any], width: int = 100, color: bool = False) -> 
     return blocks_as_text(blocks, width, color=color)
 
 
-def _line(line: Mapping[str, Any]) -> str:
+def _line(line: BlamedLine) -> str:
     steps = [str(step["candidate"]) for step in line["history"]]
     origin = ">".join(steps) if len(steps) > 1 else steps[0]
     return f"{origin:>7} | {line['text']}"
 
 
-def _told(proposal: Mapping[str, Any]) -> list[Block]:
+def _told(proposal: BlamedProposal) -> list[Block]:
     parents = " and ".join(str(parent) for parent in proposal["parents"])
     when = "" if proposal["iteration"] is None else f", iteration {proposal['iteration']}"
     blocks: list[Block] = [Heading(f"Candidate {proposal['candidate']}: from {parents}{when}")]
@@ -140,7 +214,7 @@ def _told(proposal: Mapping[str, Any]) -> list[Block]:
     return blocks
 
 
-def _measured(proposal: Mapping[str, Any]) -> list[str]:
+def _measured(proposal: BlamedProposal) -> list[str]:
     """Sentences on what was measured; the minibatch in means, val over the tasks of both."""
     said = []
     before, after = proposal["minibatch"]["before"], proposal["minibatch"]["after"]

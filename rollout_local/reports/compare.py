@@ -15,26 +15,79 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from rollout_local.domain.identity import content_hash
 from rollout_local.errors import InputError
 from rollout_local.reports import pairing
 from rollout_local.reports.blocks import Block, Grid, Heading, Say, diff
-from rollout_local.reports.evidence import Evidence, Row, gather, texts_of
+from rollout_local.reports.escape import one_line
+from rollout_local.reports.evidence import Evidence, gather, texts_of
 from rollout_local.reports.render import blocks_as_text
 from rollout_local.reports.statistics import mean, paired
-from rollout_local.reports.visible import one_line
 from rollout_local.reports.wording import number, signed, spread
-from rollout_local.store import catalog
+from rollout_local.store import catalog, reads
+from rollout_local.store.row_types import RunRow
 from rollout_local.store.schema import Store
+from rollout_local.store.stored_run import StoredRun
 
 TASKS_SHOWN = 20
 _PATHS = frozenset({"log_dir", "recording", "name", "run_ref"})
 """Of the config: what names a run instead of deciding it."""
 
 
-def compare(store: Store, runs: Sequence[Row]) -> dict[str, Any]:
+class SplitScores(TypedDict):
+    """Means of both on a split, and how many the best one's is over."""
+
+    baseline: float | None
+    best: float | None
+    n: int
+
+
+class ComparedRun(TypedDict):
+    """A run as it is compared."""
+
+    id: str
+    name: str | None
+    status: str
+    stop_reason: str | None
+    best: int
+    calls: int
+    budget: int
+    lift: float | None
+    interval: tuple[float, float] | None
+    train: SplitScores
+    val: SplitScores
+    holdout: SplitScores
+
+
+class TaskScores(TypedDict):
+    """A holdout task in a run."""
+
+    baseline: float
+    best: float
+    lift: float
+
+
+class ComparedTask(TypedDict):
+    """A holdout task in every run; None where a run has no score for it."""
+
+    task: str
+    runs: list[TaskScores | None]
+
+
+class Comparison(TypedDict):
+    """Runs side by side."""
+
+    runs: list[ComparedRun]
+    differs: dict[str, list[Any]]
+    series: list[list[list[float]]]
+    tasks: list[ComparedTask]
+    prompts: list[dict[str, str]]
+    same_prompts: bool
+
+
+def compare(store: Store, runs: Sequence[RunRow]) -> Comparison:
     """The newest attempts of two or more runs, rows of `reads.run()`, in the order given.
 
     Raises `InputError` for fewer than two, and where one has evaluated nothing yet.
@@ -54,38 +107,41 @@ def compare(store: Store, runs: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _run(evidence: Evidence) -> dict[str, Any]:
+def _run(evidence: Evidence) -> ComparedRun:
     run = evidence.run
-    holdout = paired(
-        [pair.lift for pair in pairing.pairs(evidence, "holdout")], evidence.config.get("confidence") or 0.95
-    )
+    holdout = paired([pair.lift for pair in pairing.pairs(evidence, "holdout")], evidence.confidence or 0.95)
     return {
-        **{column: run[column] for column in ("id", "name", "status", "stop_reason")},
+        "id": run["id"],
+        "name": run["name"],
+        "status": run["status"],
+        "stop_reason": run["stop_reason"],
         "best": evidence.best["number"],
         "calls": run["metric_calls"],
         "budget": run["metric_call_budget"],
         "lift": holdout.lift,
         "interval": holdout.interval,
-        **{split: _split(evidence, split) for split in ("train", "val", "holdout")},
+        "train": _split(evidence, "train"),
+        "val": _split(evidence, "val"),
+        "holdout": _split(evidence, "holdout"),
     }
 
 
-def _split(evidence: Evidence, split: str) -> dict[str, Any]:
+def _split(evidence: Evidence, split: str) -> SplitScores:
     after = evidence.scores(evidence.best, split)
     return {"baseline": mean(evidence.scores(evidence.baseline, split)), "best": mean(after), "n": len(after)}
 
 
-def _set_up(store: Store, evidence: Evidence) -> dict[str, Any]:
+def _set_up(store: Store, evidence: Evidence) -> dict[str, object]:
     """Every input of a run by name, large ones by their hash."""
     run = evidence.run
     datasets = {
         row["id"]: f"{row['slug']}@{row['version']} {row['content_hash']}" for row in catalog.list_datasets(store)
     }
-    specs = catalog.load_verifiers(store, json.loads(run["verifier_ids_json"]))
+    specs = StoredRun(run).verifiers(store)
     return {
         **{name: value for name, value in evidence.config.items() if name not in _PATHS},
         "dataset": datasets[run["dataset_id"]],
-        "val_dataset": datasets.get(run["val_dataset_id"]),
+        "val_dataset": None if run["val_dataset_id"] is None else datasets[run["val_dataset_id"]],
         "splits": content_hash(evidence.split),
         "verifiers": [f"{spec.id} {spec.content_hash}" for spec in specs],
         "target": evidence.target["id"],
@@ -95,40 +151,36 @@ def _set_up(store: Store, evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def _differing(set_ups: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+def _differing(set_ups: Sequence[Mapping[str, object]]) -> dict[str, list[object]]:
     """The fields that are not the same everywhere, with a value per run."""
     fields = dict.fromkeys(field for set_up in set_ups for field in set_up)
     values = {field: [set_up.get(field) for set_up in set_ups] for field in fields}
     return {field: of for field, of in values.items() if any(value != of[0] for value in of)}
 
 
-def _series(store: Store, run: Row) -> list[list[float]]:
-    rows = store.rows(
-        "SELECT step, value FROM metrics WHERE run_id = ? AND attempt = ? AND name = 'best_val' ORDER BY step",
-        (run["id"], run["attempt"]),
-    )
-    return [[row["step"], row["value"]] for row in rows]
+def _series(store: Store, run: RunRow) -> list[list[float]]:
+    return [[step, value] for step, value in reads.series(store, run["id"], run["attempt"], "best_val")]
 
 
-def _tasks(found: Sequence[Evidence]) -> list[dict[str, Any]]:
+def _tasks(found: Sequence[Evidence]) -> list[ComparedTask]:
     per_run = [{pair.task: pair for pair in pairing.pairs(evidence, "holdout")} for evidence in found]
-    rows = [
+    rows: list[ComparedTask] = [
         {"task": task, "runs": [_task(pairs.get(task)) for pairs in per_run]}
         for task in {t for p in per_run for t in p}
     ]
     return sorted(rows, key=lambda row: (-_spread(row["runs"]), row["task"]))
 
 
-def _task(pair: pairing.Pair | None) -> dict[str, float] | None:
+def _task(pair: pairing.Pair | None) -> TaskScores | None:
     return None if pair is None else {"baseline": pair.before, "best": pair.after, "lift": pair.lift}
 
 
-def _spread(runs: Sequence[Mapping[str, float] | None]) -> float:
+def _spread(runs: Sequence[TaskScores | None]) -> float:
     lifts = [run["lift"] for run in runs if run is not None]
     return round(max(lifts) - min(lifts), 12)
 
 
-def as_text(found: Mapping[str, Any], width: int = 100, color: bool = False) -> str:
+def as_text(found: Comparison, width: int = 100, color: bool = False) -> str:
     """The comparison for a terminal. Runs are A, B, C… in the order given."""
     letters = [chr(ord("A") + place % 26) + str(place // 26 or "") for place in range(len(found["runs"]))]
     blocks: list[Block] = [Heading("Runs compared", level=1)]
@@ -137,33 +189,33 @@ def as_text(found: Mapping[str, Any], width: int = 100, color: bool = False) -> 
     return blocks_as_text(blocks, width, color=color)
 
 
-def _runs_told(found: Mapping[str, Any], letters: Sequence[str]) -> list[Block]:
+def _runs_told(found: Comparison, letters: Sequence[str]) -> list[Block]:
     rows = [
-        [letter, run["id"], str(run["calls"]), *(_scores(run[split]) for split in ("val", "holdout")),
+        [letter, run["id"], str(run["calls"]), _scores(run["val"]), _scores(run["holdout"]),
          signed(run["lift"]), spread(run["interval"])]
         for letter, run in zip(letters, found["runs"], strict=True)
     ]  # fmt: skip
     return [Grid(("", "run", "calls", "val", "holdout", "lift", "interval"), rows, "llrrrrl")]
 
 
-def _scores(split: Mapping[str, Any]) -> str:
+def _scores(split: SplitScores) -> str:
     return f"{number(split['baseline'])} to {number(split['best'])}"
 
 
-def _differs_told(found: Mapping[str, Any], letters: Sequence[str]) -> list[Block]:
+def _differs_told(found: Comparison, letters: Sequence[str]) -> list[Block]:
     if not found["differs"]:
         return [Say("Their set-ups are the same.")]
     rows = [[field, *(_value(value) for value in values)] for field, values in found["differs"].items()]
     return [Heading("What differs in set-up"), Grid(("", *letters), rows, "l" * (len(letters) + 1))]
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     if value is None:
         return "–"
     return one_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), 40)
 
 
-def _series_told(found: Mapping[str, Any], letters: Sequence[str]) -> list[Block]:
+def _series_told(found: Comparison, letters: Sequence[str]) -> list[Block]:
     lines = [
         Say(f"{letter}: " + ", ".join(f"{number(value)} after {step}" for step, value in series))
         for letter, series in zip(letters, found["series"], strict=True)
@@ -172,7 +224,7 @@ def _series_told(found: Mapping[str, Any], letters: Sequence[str]) -> list[Block
     return [Heading("Best val mean against calls"), *lines] if lines else []
 
 
-def _tasks_told(found: Mapping[str, Any], letters: Sequence[str]) -> list[Block]:
+def _tasks_told(found: Comparison, letters: Sequence[str]) -> list[Block]:
     if not found["tasks"]:
         return []
     rows = [[t["task"], *(signed(run["lift"]) if run else "–" for run in t["runs"])] for t in found["tasks"]]
@@ -185,7 +237,7 @@ def _tasks_told(found: Mapping[str, Any], letters: Sequence[str]) -> list[Block]
     return blocks
 
 
-def _prompts_told(found: Mapping[str, Any], letters: Sequence[str]) -> list[Block]:
+def _prompts_told(found: Comparison, letters: Sequence[str]) -> list[Block]:
     if found["same_prompts"]:
         return [Heading("Prompts"), Say("All ended with the same text.")]
     first, *others = zip(letters, found["prompts"], strict=True)

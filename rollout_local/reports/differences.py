@@ -7,19 +7,19 @@ them, the report last. What follows a difference differs because of it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from rollout_local.domain.dataset import SPLITS
 from rollout_local.domain.identity import canonical_json
 from rollout_local.reports.digest import Rows
-from rollout_local.reports.visible import one_line
+from rollout_local.reports.escape import one_line
 
 CUT = 200
 _LEAD = 60
 _JUDGEMENT = ("accepted", "reason", "minibatch_before", "minibatch_after")
 
-Rank = tuple[Any, ...]
-Told = dict[Rank, tuple[str, dict[str, Any]]]
+Rank = tuple[float | str, ...]
+Told = Iterator[tuple[Rank, tuple[str, Mapping[str, object]]]]
+"""Everything that is told of a run, with the place where it comes to it and what it is called."""
 
 
 def first_difference(a_rows: Rows, b_rows: Rows) -> str | None:
@@ -36,7 +36,7 @@ def first_difference(a_rows: Rows, b_rows: Rows) -> str | None:
     return None
 
 
-def _told(rows: Rows) -> Iterator[tuple[Rank, tuple[str, dict[str, Any]]]]:
+def _told(rows: Rows) -> Told:
     """Everything in `rows` under the place where a run comes to it."""
     yield from _candidates(rows)
     yield from _proposals(rows)
@@ -49,7 +49,7 @@ def _told(rows: Rows) -> Iterator[tuple[Rank, tuple[str, dict[str, Any]]]]:
         yield (float("inf"), 9), ("the promotion report", report)
 
 
-def _candidates(rows: Rows) -> Iterator[tuple[Rank, tuple[str, dict[str, Any]]]]:
+def _candidates(rows: Rows) -> Told:
     for row in rows["candidates"]:
         number = row["number"]
         name = f"candidate {number}"
@@ -59,7 +59,7 @@ def _candidates(rows: Rows) -> Iterator[tuple[Rank, tuple[str, dict[str, Any]]]]
         yield (number, 5), (name, {key: value for key, value in row.items() if key != "components"})
 
 
-def _proposals(rows: Rows) -> Iterator[tuple[Rank, tuple[str, dict[str, Any]]]]:
+def _proposals(rows: Rows) -> Told:
     """What was asked of a proposal stands before its text, what was decided after its trials."""
     newest = 0
     for position, row in enumerate(rows["proposals"]):
@@ -68,12 +68,13 @@ def _proposals(rows: Rows) -> Iterator[tuple[Rank, tuple[str, dict[str, Any]]]]:
         name = f"the proposal of iteration {row['iteration']} for {row['component']!r}"
         name += " (no usable text)" if failed else f" (candidate {row['candidate']})"
         asked = {key: value for key, value in row.items() if key not in _JUDGEMENT}
+        decided = {key: value for key, value in row.items() if key in _JUDGEMENT}
         place = (row["iteration"], row["component"], position if failed else 0)
         yield (newest, 6 if failed else 0, *place), (name, asked)
-        yield (newest, 6 if failed else 4, *place, 1), (name, {key: row[key] for key in _JUDGEMENT})
+        yield (newest, 6 if failed else 4, *place, 1), (name, decided)
 
 
-def _first_in(before: Any, after: Any, path: str) -> tuple[str, Any, Any] | None:
+def _first_in(before: object, after: object, path: str) -> tuple[str, object, object] | None:
     """`(path, before, after)` of the first leaf that differs, or None."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         keys = dict.fromkeys([*before, *after])
@@ -85,13 +86,13 @@ def _first_in(before: Any, after: Any, path: str) -> tuple[str, Any, Any] | None
     return None if before == after else (path, before, after)
 
 
-def _said(path: str, before: Any, after: Any) -> str:
+def _said(path: str, before: object, after: object) -> str:
     one, other = _plain(before), _plain(after)
     start = max(0, _parting(one, other) - _LEAD) if max(len(one), len(other)) > CUT else 0
     return f"{path} was {_cut(one, start)}, is {_cut(other, start)}"
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     return one_line(canonical_json(value))
 
 

@@ -9,46 +9,65 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from rollout_local.domain.dataset import Task
 from rollout_local.errors import InputError
 from rollout_local.store import catalog, reads
+from rollout_local.store.journal import BYPASS
+from rollout_local.store.row_types import CandidateRow, PhaseCallsRow, RunRow, TargetRow
 from rollout_local.store.schema import Store
+from rollout_local.store.selected_types import NumberedTrial
 
-Row = Mapping[str, Any]
+
+class CandidateTexts(TypedDict):
+    """The part of a candidate's row that has its texts."""
+
+    components_json: str
 
 
 @dataclass(frozen=True)
 class Evidence:
     """A run (its row and its config), its target, the two candidates compared, all final trials, the tasks."""
 
-    run: Row
+    run: RunRow
     config: Mapping[str, Any]
-    target: Row
-    baseline: Row
-    best: Row
-    trials: Sequence[Row]
-    calls: Mapping[str, Row]
+    target: TargetRow
+    baseline: CandidateRow
+    best: CandidateRow
+    trials: Sequence[NumberedTrial]
+    calls: Mapping[str, PhaseCallsRow]
     tasks: Mapping[str, Task]
     split: Mapping[str, Sequence[str]]
+    bypassed: Sequence[str] = ()
+    """What passed by the recording, in sentences."""
 
     @property
     def changed(self) -> bool:
         """The best text is another one than the baseline's."""
-        return bool(self.best["content_hash"] != self.baseline["content_hash"])
+        return self.best["content_hash"] != self.baseline["content_hash"]
 
-    def trials_of(self, candidate: Row, split: str) -> list[Row]:
+    @property
+    def confidence(self) -> float | None:
+        """How sure of its lift the run asks to be, where it asks."""
+        return self.config.get("confidence")
+
+    @property
+    def least_lift(self) -> float | None:
+        """The holdout lift that the run asks for, where it asks."""
+        return self.config.get("min_holdout_improvement")
+
+    def trials_of(self, candidate: CandidateRow, split: str) -> list[NumberedTrial]:
         """Final trials of a candidate's text on a split, with a score or without."""
         wanted = (candidate["content_hash"], split)
         return [trial for trial in self.trials if (trial["candidate_hash"], trial["split"]) == wanted]
 
-    def scores(self, candidate: Row, split: str) -> list[float]:
+    def scores(self, candidate: CandidateRow, split: str) -> list[float]:
         """The scores of a candidate on a split, one per scored trial, each in [0, 1]."""
-        return [trial["score"] for trial in self.trials_of(candidate, split) if trial["score"] is not None]
+        return [score for trial in self.trials_of(candidate, split) if (score := trial["score"]) is not None]
 
 
-def gather(store: Store, run: Row) -> Evidence:
+def gather(store: Store, run: RunRow) -> Evidence:
     """The evidence of the newest attempt of `run`, a row of `reads.run()`.
 
     Raises `InputError` where nothing has been evaluated yet.
@@ -67,17 +86,18 @@ def gather(store: Store, run: Row) -> Evidence:
         calls=reads.phase_calls(store, run["id"], run["attempt"]),
         tasks=tasks_of(store, run),
         split=json.loads(run["split_json"]),
+        bypassed=reads.messages_about(store, run["id"], run["attempt"], BYPASS),
     )
 
 
-def tasks_of(store: Store, run: Row) -> dict[str, Task]:
+def tasks_of(store: Store, run: RunRow) -> dict[str, Task]:
     """The tasks of a run by name: those of its dataset, and of its val dataset where it has one."""
     datasets = [run["val_dataset_id"], run["dataset_id"]]
     loaded = [catalog.load_dataset(store, dataset) for dataset in datasets if dataset is not None]
     return {name: task for dataset in loaded for name, task in dataset.by_name.items()}
 
 
-def texts_of(candidate: Row) -> dict[str, str]:
+def texts_of(candidate: CandidateTexts) -> dict[str, str]:
     """The texts of a candidate by component."""
     texts: dict[str, str] = json.loads(candidate["components_json"])
     return texts

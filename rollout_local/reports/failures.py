@@ -6,30 +6,36 @@ output stands behind says little of a text, and a baseline that never gave an ou
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rollout_local.domain.dataset import SPLITS
 from rollout_local.domain.run import TARGET_FAILED, UNREADABLE
-from rollout_local.reports.visible import first_line
+from rollout_local.reports.escape import first_line
+from rollout_local.reports.report import TargetFailures
+from rollout_local.store.selected_types import NumberedTrial
 
 SHOWN = 200
 """Characters of the first error that are shown."""
 
 
 def of_trials(
-    trials: Sequence[Mapping[str, Any]], kinds: Sequence[str] = (TARGET_FAILED, UNREADABLE)
-) -> dict[str, Any] | None:
+    trials: Sequence[NumberedTrial], kinds: Sequence[str] = (TARGET_FAILED, UNREADABLE)
+) -> TargetFailures | None:
     """`{trials, of, first: {candidate, split, task, error}}` over final trials, or None where there is none."""
     failed = [trial for trial in trials if trial["error_kind"] in kinds]
     if not failed:
         return None
     first = min(failed, key=_place)
-    shown = {"candidate": first["candidate_number"], "split": first["split"], "task": first["task_name"]}
-    return {"trials": len(failed), "of": len(trials), "first": {**shown, "error": first_line(first["error"], SHOWN)}}
+    return {
+        "trials": len(failed), "of": len(trials),
+        "first": {
+            "candidate": first["candidate_number"], "split": first["split"], "task": first["task_name"],
+            "error": first_line(first["error"] or "", SHOWN),
+        },
+    }  # fmt: skip
 
 
-def sentence(found: Mapping[str, Any]) -> str:
+def sentence(found: TargetFailures) -> str:
     """What the report and the log say of them."""
     first = found["first"]
     return (
@@ -38,7 +44,7 @@ def sentence(found: Mapping[str, Any]) -> str:
     )
 
 
-def of_every_task(found: Mapping[str, Any]) -> str:
+def of_every_task(found: TargetFailures) -> str:
     """Why a run ends before its search, and what to do."""
     first = found["first"]
     return (
@@ -48,7 +54,6 @@ def of_every_task(found: Mapping[str, Any]) -> str:
     )
 
 
-def _place(trial: Mapping[str, Any]) -> tuple[int, int, str, int]:
-    known = trial["split"] in SPLITS
-    order = SPLITS.index(trial["split"]) if known else len(SPLITS)
+def _place(trial: NumberedTrial) -> tuple[int, int, str, int]:
+    order = next((place for place, split in enumerate(SPLITS) if split == trial["split"]), len(SPLITS))
     return trial["candidate_number"], order, trial["task_name"], trial["occurrence"]

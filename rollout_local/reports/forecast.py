@@ -50,7 +50,11 @@ def _auto_budget(components: int, candidates: int, val_n: int) -> int:
     return val_n + candidates * 5 + trials * 35 + full_passes * val_n
 
 
-def proposals_bought(budget: int, val_n: int, minibatch: int = 3) -> tuple[int, int]:
+MINIBATCH = 3
+"""Tasks that GEPA runs a parent on before it reflects, where `reflection_minibatch_size` does not say otherwise."""
+
+
+def proposals_bought(budget: int, val_n: int, minibatch: int = MINIBATCH) -> tuple[int, int]:
     """How many proposals `budget` calls can judge: `(all accepted, all rejected)`, the fewest first.
 
     GEPA runs the parent and then the proposal on a minibatch; an accepted proposal is also run on all of val.

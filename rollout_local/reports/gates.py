@@ -7,10 +7,10 @@ is said with gates or without.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from rollout_local.reports.report import Verdict
 from rollout_local.reports.statistics import TIE, Interval, Paired
 from rollout_local.reports.wording import number, percent, signed, spread, tasks_counted
 
@@ -22,17 +22,19 @@ class Gate:
     """One thing asked. `asked` and `seen` are plain values, `sentence` is for people."""
 
     name: str
-    asked: Any
-    seen: Any
+    asked: bool | float
+    seen: bool | float | None
     met: bool
     sentence: str
 
 
-def gates(config: Mapping[str, Any], pairs: Paired, *, changed: bool, degraded_why: str) -> list[Gate]:
-    """The gates of a run with this config, the strictest reason to refuse first."""
-    found = [_changed(changed), _degraded(degraded_why), _lift(config.get("min_holdout_improvement"), pairs.lift)]
-    if config.get("confidence") is not None:
-        found.append(_confidence(config["confidence"], pairs.interval))
+def gates(
+    least_lift: float | None, confidence: float | None, pairs: Paired, *, changed: bool, degraded_why: str
+) -> list[Gate]:
+    """The gates of a run that asks for this lift and this confidence, the strictest reason to refuse first."""
+    found = [_changed(changed), _degraded(degraded_why), _lift(least_lift, pairs.lift)]
+    if confidence is not None:
+        found.append(_confidence(confidence, pairs.interval))
     return found
 
 
@@ -70,7 +72,7 @@ def _confidence(confidence: float, interval: Interval | None) -> Gate:
     return Gate("confidence", asked=confidence, seen=low, met=met, sentence=sentence)
 
 
-def verdict(found: Sequence[Gate], pairs: Paired, confidence: float, *, changed: bool, best: int) -> dict[str, Any]:
+def verdict(found: Sequence[Gate], pairs: Paired, confidence: float, *, changed: bool, best: int) -> Verdict:
     """`{promote, sentence, may_be_luck, luck_sentence}`; `promote` is that every gate is met.
 
     `may_be_luck` is false only where the interval lies above 0 and the permutation test agrees.

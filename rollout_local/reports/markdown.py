@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rollout_local.reports.blocks import Block, Case, Grid, Heading, Lines, Say, Side, Tone
-from rollout_local.reports.visible import one_line, visible
+from rollout_local.reports.escape import one_line, visible
 
 _READ = re.compile(r"[\\`*_\[\]|~<>&$@]|(?<=\w):(?=/)|(?<=www)\.")
 _ENTITIES = {char: f"&#{ord(char)};" for char in ":.@"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}

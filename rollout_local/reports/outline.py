@@ -5,15 +5,14 @@ Works on the report as `promotion.build` made it or as it was read back from JSO
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
+from rollout_local.domain.dataset import SPLITS
 from rollout_local.domain.run import Phase
 from rollout_local.reports import failures
 from rollout_local.reports.blocks import Block, Case, Grid, Heading, Lines, Say, Side, Tone, diff
+from rollout_local.reports.report import Movement, Report, ScoreSummary, TaskSide
 from rollout_local.reports.wording import money, number, percent, signed, spread, tasks_counted, words
-
-Report = Mapping[str, Any]
 
 SIMULATED = (
     "SIMULATED: the models in this run were a scripted simulator. It shows how the tool works, "
@@ -46,19 +45,18 @@ def _best_name(report: Report) -> str:
 
 def _scores(report: Report) -> Iterator[Block]:
     yield Heading("Scores")
-    names = {"baseline": "baseline", "best": _best_name(report)}
-    splits = ("train", "val", "holdout")
-    rows = [[names[key], *(_mean(report[key][split]) for split in splits)] for key in names]
+    sides = (("baseline", report["baseline"]), (_best_name(report), report["best"]))
+    rows = [[name, *(_mean(side[split]) for split in SPLITS)] for name, side in sides]
     if report["changed"]:
         both = report["overfitting"]
-        lifts = (f"{signed(both[split]['lift'])} ({tasks_counted(both[split]['n'])})" for split in splits)
+        lifts = (f"{signed(both[split]['lift'])} ({tasks_counted(both[split]['n'])})" for split in SPLITS)
         rows.append(["lift, on tasks of both", *lifts])
-    yield Grid(("mean ± sd (trials)", *splits), rows, "lrrr")
-    if report.get("target_failures"):
-        yield Say(failures.sentence(report["target_failures"]), Tone.BAD)
+    yield Grid(("mean ± sd (trials)", *SPLITS), rows, "lrrr")
+    if failed := report.get("target_failures"):
+        yield Say(failures.sentence(failed), Tone.BAD)
 
 
-def _mean(scores: Mapping[str, Any]) -> str:
+def _mean(scores: ScoreSummary) -> str:
     if scores["mean"] is None:
         return "–"
     deviation = "" if scores["sd"] is None else f" ± {number(scores['sd'])}"
@@ -105,7 +103,7 @@ def _tasks(report: Report) -> Iterator[Block]:
     yield from _cases("Regressed on the holdout", report["regressed"], report, Tone.BAD)
 
 
-def _cases(title: str, movements: Sequence[Mapping[str, Any]], report: Report, tone: Tone) -> Iterator[Block]:
+def _cases(title: str, movements: Sequence[Movement], report: Report, tone: Tone) -> Iterator[Block]:
     if not report["changed"]:
         return
     yield Heading(f"{title}: {tasks_counted(len(movements))}")
@@ -114,7 +112,7 @@ def _cases(title: str, movements: Sequence[Mapping[str, Any]], report: Report, t
         yield Case(movement["task"], signed(movement["lift"]), before, after, tone)
 
 
-def _side(label: str, side: Mapping[str, Any]) -> Side:
+def _side(label: str, side: TaskSide) -> Side:
     return Side(label, number(side["score"]), side["output"] or "", side["feedback"])
 
 
@@ -126,12 +124,12 @@ def _gates(report: Report) -> Iterator[Block]:
 
 def _spent(report: Report) -> Iterator[Block]:
     yield Heading("What it took")
-    calls, keys = report["calls"], ("asked", "spent", "errors")
-    rows = [[words(phase), *(str(calls[phase][key]) for key in keys)] for phase in Phase if phase in calls]
+    calls = [(phase, report["calls"][phase]) for phase in Phase if phase in report["calls"]]
+    rows = [[words(phase), str(of["asked"]), str(of["spent"]), str(of["errors"])] for phase, of in calls]
     yield Grid(("target executions", "asked", "spent", "without a score"), rows, "lrrr")
     budget = report["budget"]
     yield Say(f"Search budget: {budget['asked']} asked, {budget['spent']} spent.")
-    volatile = report.get("volatile", {})
+    volatile = report.get("volatile")
     if volatile:
         cost, latency = volatile["cost"], volatile["latency_ms"]
         yield Say(
@@ -139,6 +137,7 @@ def _spent(report: Report) -> Iterator[Block]:
             f"{money(cost['per_task_after'])} after. Median latency {_ms(latency['before'])} before, "
             f"{_ms(latency['after'])} after."
         )
+        yield from (Say(f"Not all is recorded: {sentence}.", Tone.BAD) for sentence in volatile.get("bypassed", ()))
 
 
 def _ms(milliseconds: float | None) -> str:

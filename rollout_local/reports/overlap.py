@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 from rollout_local.domain.dataset import Task
+from rollout_local.reports.report import Overlap
 
 COPIED = 8
 """Words in a row that hardly stand in two texts by chance."""
@@ -21,7 +21,7 @@ EXAMPLES = 3
 _WORD = re.compile(r"\w+")
 
 
-def overlap(prompt: str, tasks: Sequence[Task]) -> dict[str, Any]:
+def overlap(prompt: str, tasks: Sequence[Task]) -> Overlap:
     """`{longest_ngram, copied_fraction, examples: [{task, words, text}]}` of a prompt and its train tasks.
 
     `longest_ngram` is in words; `copied_fraction` in [0, 1] is the share of the prompt's words that lie in a
@@ -50,7 +50,7 @@ def _documents(tasks: Sequence[Task]) -> Iterator[tuple[str, list[str]]]:
             yield task.name, [word.casefold() for word in _WORD.findall(text)]
 
 
-def _strings(value: Any) -> Iterable[str]:
+def _strings(value: object) -> Iterable[str]:
     if isinstance(value, str):
         return [value]
     if isinstance(value, Mapping):

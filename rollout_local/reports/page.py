@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rollout_local.reports.blocks import Block, Case, Grid, Heading, Lines, Say, Side
-from rollout_local.reports.visible import visible
+from rollout_local.reports.escape import visible
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c1e21; --paper: #fff; --line: #d5d8dd; --soft: #f4f5f7; --dim: #5b6169;

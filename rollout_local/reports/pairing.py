@@ -9,10 +9,11 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from rollout_local.reports.evidence import Evidence, Row
+from rollout_local.reports.evidence import Evidence
+from rollout_local.reports.report import CheckMeans, Movement, TaskSide
 from rollout_local.reports.statistics import TIE, mean
+from rollout_local.store.row_types import TrialRow
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Pair:
     task: str
     before: float
     after: float
-    first_before: Row
-    first_after: Row
+    first_before: TrialRow
+    first_after: TrialRow
 
     @property
     def lift(self) -> float:
@@ -31,18 +32,18 @@ class Pair:
         return round(self.after - self.before, 12)
 
 
-def by_task(trials: Iterable[Row]) -> dict[str, list[Row]]:
+def by_task(trials: Iterable[TrialRow]) -> dict[str, list[TrialRow]]:
     """The scored ones among trials, by task, each task's in the order of occurrence."""
-    found: dict[str, list[Row]] = defaultdict(list)
+    found: dict[str, list[TrialRow]] = defaultdict(list)
     for trial in sorted(trials, key=lambda row: (row["task_name"], row["occurrence"])):
         if trial["score"] is not None:
             found[trial["task_name"]].append(trial)
     return dict(found)
 
 
-def mean_score(trials: Iterable[Row]) -> float:
+def mean_score(trials: Iterable[TrialRow]) -> float:
     """The mean score of scored trials; there is at least one."""
-    found = mean([trial["score"] for trial in trials])
+    found = mean([score for trial in trials if (score := trial["score"]) is not None])
     assert found is not None
     return found
 
@@ -57,7 +58,7 @@ def pairs(evidence: Evidence, split: str) -> list[Pair]:
     ]
 
 
-def movements(evidence: Evidence) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def movements(evidence: Evidence) -> tuple[list[Movement], list[Movement]]:
     """Holdout tasks that improved and that regressed, the largest movement first."""
     moved = sorted(pairs(evidence, "holdout"), key=lambda pair: (-abs(pair.lift), pair.task))
     improved = [_movement(evidence, pair) for pair in moved if pair.lift > TIE]
@@ -65,7 +66,7 @@ def movements(evidence: Evidence) -> tuple[list[dict[str, Any]], list[dict[str, 
     return improved, regressed
 
 
-def _movement(evidence: Evidence, pair: Pair) -> dict[str, Any]:
+def _movement(evidence: Evidence, pair: Pair) -> Movement:
     task = evidence.tasks.get(pair.task)
     return {
         "task": pair.task,
@@ -77,11 +78,11 @@ def _movement(evidence: Evidence, pair: Pair) -> dict[str, Any]:
     }
 
 
-def _side(score: float, trial: Row) -> dict[str, Any]:
+def _side(score: float, trial: TrialRow) -> TaskSide:
     return {"score": score, "output": trial["output"], "feedback": trial["feedback"]}
 
 
-def checks(evidence: Evidence) -> list[dict[str, Any]]:
+def checks(evidence: Evidence) -> list[CheckMeans]:
     """The verifiers' checks, by how much they moved: mean scores over the holdout tasks that have both."""
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for pair in pairs(evidence, "holdout"):
@@ -92,12 +93,12 @@ def checks(evidence: Evidence) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (-abs(row["lift"]), row["id"]))
 
 
-def _check(name: str, scores: list[tuple[float, float]]) -> dict[str, Any]:
+def _check(name: str, scores: list[tuple[float, float]]) -> CheckMeans:
     before, after = mean([one for one, _ in scores]), mean([other for _, other in scores])
     assert before is not None
     assert after is not None
     return {"id": name, "n": len(scores), "before": before, "after": after, "lift": round(after - before, 12)}
 
 
-def _check_scores(trial: Row) -> dict[str, float]:
+def _check_scores(trial: TrialRow) -> dict[str, float]:
     return {check["id"]: check["score"] for check in json.loads(trial["checks_json"] or "[]")}

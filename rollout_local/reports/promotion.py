@@ -1,9 +1,10 @@
 """The promotion report: the best candidate against the baseline, on a holdout that the search never saw.
 
-A plain JSON-able dict, a pure function of stored rows. Every score is in [0, 1] and every mean is one over
-single trials, so no two numbers in it have different units. Whatever another run of the same search would
+A plain JSON-able dict (`report.Report`), a pure function of stored rows. Every score is in [0, 1] and every mean is
+one over single trials, so no two numbers in it have different units. Whatever another run of the same search would
 measure differently (cost, latency, times) stands under `volatile` alone. The keys:
 
+    format                          `FORMAT`: which version of this page reckoned it; reports without one are older
     run_id, attempt, target {id, kind}, status, stop_reason, simulated (where the run's config says)
     degraded, degraded_why          train or holdout trials ended without a score, and how many of which
     baseline, best                  {number, text, components, train, val, holdout: {mean, n, sd}}
@@ -22,7 +23,7 @@ measure differently (cost, latency, times) stands under `volatile` alone. The ke
     gates                           [{name, asked, seen, met, sentence}]
     verdict                         {promote, sentence, may_be_luck, luck_sentence}
     volatile                        {cost {total_usd, per_task_before, per_task_after}, latency_ms {before, after},
-                                    created_at, started_at, finished_at}
+                                    created_at, started_at, finished_at, bypassed [sentence] only where there are any}
 """
 
 from __future__ import annotations
@@ -31,20 +32,40 @@ import statistics as python_statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Literal, TypeVar, cast
 
-from rollout_local.domain.dataset import SPLITS
+from rollout_local.domain.dataset import SPLITS, SplitName
 from rollout_local.domain.run import Phase, RunStatus
 from rollout_local.reports import failures, pairing
-from rollout_local.reports.evidence import Evidence, Row, gather, texts_of
+from rollout_local.reports.evidence import Evidence, gather, texts_of
 from rollout_local.reports.gates import DEFAULT_CONFIDENCE, gates, verdict
 from rollout_local.reports.overlap import overlap
-from rollout_local.reports.statistics import mean, paired, standard_deviation
+from rollout_local.reports.report import (
+    CandidateReport,
+    Compared,
+    Decision,
+    GateReport,
+    Head,
+    PhaseCount,
+    Report,
+    Scores,
+    ScoreSummary,
+    Spent,
+    Texts,
+    Volatile,
+)
+from rollout_local.reports.statistics import mean, paired, standard_deviation, standard_error
 from rollout_local.reports.wording import words
+from rollout_local.store.row_types import CandidateRow, PhaseCallsRow, RunRow, TrialRow
 from rollout_local.store.schema import Store
 
+Document = TypeVar("Document")
 
-def build(store: Store, run: Row) -> dict[str, Any]:
+FORMAT = 1
+"""Counts what a report says and how it is reckoned: two of one format over the same rows are the same."""
+
+
+def build(store: Store, run: RunRow) -> Report:
     """The report of the newest attempt of `run`, a row of `reads.run()`.
 
     Raises `InputError` where nothing has been evaluated yet.
@@ -52,26 +73,39 @@ def build(store: Store, run: Row) -> dict[str, Any]:
     return assemble(gather(store, run))
 
 
-def assemble(evidence: Evidence) -> dict[str, Any]:
+def assemble(evidence: Evidence) -> Report:
     """The report that this evidence gives; floats carry 12 significant digits."""
-    report = {**_head(evidence), **_scores(evidence), **_decision(evidence), **_texts(evidence)}
-    return {name: rounded(value) for name, value in report.items()} | {"volatile": _volatile(evidence)}
+    found = {
+        **_head(evidence),
+        **_scores(evidence),
+        **_spent(evidence),
+        **_decision(evidence),
+        **_texts(evidence),
+    }
+    report = cast("Report", rounded(found))
+    report["volatile"] = _volatile(evidence)
+    return report
 
 
-def rounded(value: Any) -> Any:
-    """`value` with every float cut to 12 significant digits, at any depth."""
+def rounded(value: Document) -> Document:
+    """`value` with every float cut to 12 significant digits, at any depth; a tuple becomes a list, as in JSON."""
+    return cast("Document", _rounded(value))
+
+
+def _rounded(value: object) -> object:
     if isinstance(value, float):
         return float(f"{value:.12g}")
     if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
+        return {key: _rounded(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [rounded(item) for item in value]
+        return [_rounded(item) for item in value]
     return value
 
 
-def _head(evidence: Evidence) -> dict[str, Any]:
+def _head(evidence: Evidence) -> Head:
     run = evidence.run
-    head = {
+    head: Head = {
+        "format": FORMAT,
         "run_id": run["id"],
         "attempt": run["attempt"],
         "target": {"id": evidence.target["id"], "kind": evidence.target["kind"]},
@@ -83,16 +117,15 @@ def _head(evidence: Evidence) -> dict[str, Any]:
     return head
 
 
-def _status(run: Row) -> str:
+def _status(run: RunRow) -> str:
     """A run that writes its report is completed by it."""
     finalizing = run["status"] == RunStatus.RUNNING and run["phase"] == Phase.FINALIZE
     return str(RunStatus.COMPLETED if finalizing else run["status"])
 
 
-def _scores(evidence: Evidence) -> dict[str, Any]:
+def _scores(evidence: Evidence) -> Scores:
     improved, regressed = pairing.movements(evidence)
-    failed = failures.of_trials(evidence.trials)
-    return {
+    found: Scores = {
         "baseline": _candidate(evidence, evidence.baseline),
         "best": _candidate(evidence, evidence.best),
         "changed": evidence.changed,
@@ -101,33 +134,44 @@ def _scores(evidence: Evidence) -> dict[str, Any]:
         "checks": pairing.checks(evidence),
         "overfitting": {split: _both(evidence, split) for split in SPLITS},
         "unscored": unscored(evidence.trials),
-        **({"target_failures": failed} if failed else {}),
+    }
+    failed = failures.of_trials(evidence.trials)
+    if failed:
+        found["target_failures"] = failed
+    return found
+
+
+def _spent(evidence: Evidence) -> Spent:
+    return {
         "calls": {str(phase): _counts(evidence.calls[phase]) for phase in Phase if phase in evidence.calls},
         "budget": {"asked": evidence.run["metric_call_budget"], "spent": evidence.run["metric_calls"]},
     }
 
 
-def _candidate(evidence: Evidence, candidate: Row) -> dict[str, Any]:
-    scores = {split: evidence.scores(candidate, split) for split in SPLITS}
+def _candidate(evidence: Evidence, candidate: CandidateRow) -> CandidateReport:
+    train, val, holdout = (_summary(evidence.scores(candidate, split)) for split in SPLITS)
     return {
         "number": candidate["number"],
         "text": candidate["text"],
         "components": texts_of(candidate),
-        **{
-            split: {"mean": mean(found), "n": len(found), "sd": standard_deviation(found)}
-            for split, found in scores.items()
-        },
+        "train": train,
+        "val": val,
+        "holdout": holdout,
     }
 
 
-def _both(evidence: Evidence, split: str) -> dict[str, Any]:
+def _summary(scores: Sequence[float]) -> ScoreSummary:
+    return {"mean": mean(scores), "n": len(scores), "sd": standard_deviation(scores)}
+
+
+def _both(evidence: Evidence, split: SplitName) -> Compared:
     pairs = pairing.pairs(evidence, split)
     before, after = mean([pair.before for pair in pairs]), mean([pair.after for pair in pairs])
     lift = mean([pair.lift for pair in pairs])
     return {"baseline": before, "best": after, "lift": lift, "n": len(pairs)}
 
 
-def unscored(trials: Sequence[Row]) -> dict[str, dict[str, int]]:
+def unscored(trials: Sequence[TrialRow]) -> dict[str, dict[str, int]]:
     """How many final trials have no score, by split and outcome; splits without any are left out."""
     found: dict[str, dict[str, int]] = {}
     for split in SPLITS:
@@ -137,25 +181,29 @@ def unscored(trials: Sequence[Row]) -> dict[str, dict[str, int]]:
     return found
 
 
-def _counts(row: Row) -> dict[str, int]:
+def _counts(row: PhaseCallsRow) -> PhaseCount:
     return {"asked": row["asked"], "spent": row["spent"], "errors": row["errors"]}
 
 
-def _decision(evidence: Evidence) -> dict[str, Any]:
-    confidence = evidence.config.get("confidence") or DEFAULT_CONFIDENCE
+def _decision(evidence: Evidence) -> Decision:
+    confidence = evidence.confidence or DEFAULT_CONFIDENCE
     differences = [pair.lift for pair in pairing.pairs(evidence, "holdout")]
     found = paired(differences, confidence)
     why = _why_degraded(evidence)
-    asked = gates(evidence.config, found, changed=evidence.changed, degraded_why=why)
+    asked = gates(evidence.least_lift, evidence.confidence, found, changed=evidence.changed, degraded_why=why)
     number = evidence.best["number"]
-    error = None if found.sd is None else found.sd / found.n**0.5
     return {
         "degraded": bool(why),
         "degraded_why": why,
-        "holdout": {**asdict(found), "standard_error": error, "confidence": confidence},
-        "gates": [asdict(gate) for gate in asked],
+        "holdout": {
+            "n": found.n, "lift": found.lift, "sd": found.sd, "interval": found.interval,
+            "sign_test_p": found.sign_test_p, "permutation_p": found.permutation_p, "wins": found.wins,
+            "losses": found.losses, "ties": found.ties, "smallest_detectable_lift": found.smallest_detectable_lift,
+            "standard_error": standard_error(found.sd, found.n), "confidence": confidence,
+        },
+        "gates": [cast("GateReport", asdict(gate)) for gate in asked],
         "verdict": verdict(asked, found, confidence, changed=evidence.changed, best=number),
-    }
+    }  # fmt: skip
 
 
 def _why_degraded(evidence: Evidence) -> str:
@@ -170,7 +218,7 @@ def _why_degraded(evidence: Evidence) -> str:
     return "The run is degraded, since it ended with trials without a score." if evidence.run["degraded"] else ""
 
 
-def _texts(evidence: Evidence) -> dict[str, Any]:
+def _texts(evidence: Evidence) -> Texts:
     before, after = texts_of(evidence.baseline), texts_of(evidence.best)
     train = [evidence.tasks[name] for name in evidence.split.get("train", ()) if name in evidence.tasks]
     return {
@@ -182,25 +230,32 @@ def _texts(evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def _volatile(evidence: Evidence) -> dict[str, Any]:
+def _volatile(evidence: Evidence) -> Volatile:
     run = evidence.run
     known = run["cost_usd"] or any(trial["cost_usd"] is not None for trial in evidence.trials)
-    return {
+    costs = _measured(evidence, "cost_usd", python_statistics.fmean)
+    latencies = _measured(evidence, "latency_ms", python_statistics.median)
+    found: Volatile = {
         "cost": {
-            "total_usd": run["cost_usd"] if known else None,
-            **_measured(evidence, "cost_usd", python_statistics.fmean, ("per_task_before", "per_task_after")),
+            "total_usd": run["cost_usd"] if known else None, "per_task_before": costs[0], "per_task_after": costs[1],
         },
-        "latency_ms": _measured(evidence, "latency_ms", python_statistics.median, ("before", "after")),
-        **{column: run[column] for column in ("created_at", "started_at", "finished_at")},
-    }
+        "latency_ms": {"before": latencies[0], "after": latencies[1]},
+        "created_at": run["created_at"],
+        "started_at": run["started_at"],
+        "finished_at": run["finished_at"],
+    }  # fmt: skip
+    if evidence.bypassed:
+        found["bypassed"] = list(evidence.bypassed)
+    return found
 
 
 def _measured(
-    evidence: Evidence, column: str, summary: Callable[[list[float]], float], names: tuple[str, str]
-) -> dict[str, float | None]:
+    evidence: Evidence, column: Literal["cost_usd", "latency_ms"], summary: Callable[[list[float]], float]
+) -> tuple[float | None, float | None]:
     """One summary of a column over the holdout trials of baseline and best; None where nothing is known."""
-    found: dict[str, float | None] = {}
-    for name, candidate in zip(names, (evidence.baseline, evidence.best), strict=True):
-        seen = [trial[column] for trial in evidence.trials_of(candidate, "holdout") if trial[column] is not None]
-        found[name] = summary(seen) if seen else None
-    return found
+    before, after = (_known(evidence.trials_of(one, "holdout"), column) for one in (evidence.baseline, evidence.best))
+    return summary(before) if before else None, summary(after) if after else None
+
+
+def _known(trials: Sequence[TrialRow], column: Literal["cost_usd", "latency_ms"]) -> list[float]:
+    return [value for trial in trials if (value := trial[column]) is not None]

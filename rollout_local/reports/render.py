@@ -16,10 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from rollout_local.reports.blocks import Block, Case, Grid, Heading, Lines, Say, Tone
+from rollout_local.reports.escape import first_line, visible
 from rollout_local.reports.markdown import draw as _draw_markdown
-from rollout_local.reports.outline import Report, outline
+from rollout_local.reports.outline import outline
 from rollout_local.reports.page import draw as _draw_page
-from rollout_local.reports.visible import first_line, visible
+from rollout_local.reports.report import Report
 
 WIDEST = 100
 CASES_SHOWN = 12

@@ -75,10 +75,9 @@ def standard_deviation(values: Sequence[float]) -> float | None:
     return math.sqrt(math.fsum((value - centre) ** 2 for value in values) / (len(values) - 1))
 
 
-def standard_error(values: Sequence[float]) -> float | None:
-    """The standard error of the mean, or None of fewer than two."""
-    spread = standard_deviation(values)
-    return None if spread is None else spread / math.sqrt(len(values))
+def standard_error(deviation: float | None, n: int) -> float | None:
+    """The standard error of a mean of `n` values with this standard deviation, or None of fewer than two."""
+    return None if deviation is None else deviation / n**0.5
 
 
 def interval(differences: Sequence[float], confidence: float = 0.95, resamples: int = RESAMPLES) -> Interval | None:

@@ -1,7 +1,9 @@
 """One candidate × one task → a trial, graded, in the journal.
 
 Asked for a key that the journal holds, the evaluator answers from it. Otherwise it executes the target,
-tries again while a provider is in the way, grades what came, commits, and only then hands the grade on. What
+tries again while a provider is in the way, grades what came, commits, and only then hands the grade on. The grade is
+of the output as it came; what is committed and handed on is the journal's text of it, without secrets, so that no
+secret of the target's reaches the reflection model, and a resume or a replay hands on the same. What
 ends without a score is committed too; in the search the run then waits, since a failure is not a zero.
 """
 
@@ -13,27 +15,30 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
-from typing import Any
 
+from rollout_local.clock import iso, now
 from rollout_local.domain.dataset import Task
 from rollout_local.domain.identity import canonical_json
+from rollout_local.domain.kept import kept_metadata, kept_output, words_of
 from rollout_local.domain.program import Answer, ProgramResult
 from rollout_local.domain.run import TARGET_FAILED, UNREADABLE, Phase, TrialKey, TrialOutcome
-from rollout_local.domain.target import AgentResult, Candidate, output_text
+from rollout_local.domain.target import AgentResult, Candidate
 from rollout_local.domain.verdict import Verdict, VerifierSpec
-from rollout_local.errors import InputError, Paused, ProviderError, TargetError
+from rollout_local.errors import GradingError, InputError, Paused, ProviderError, StopSearch, TargetError
+from rollout_local.providers.concurrency import SLOWED_BY, Pace
+from rollout_local.providers.cost import Spend
+from rollout_local.providers.failures import Failure, Health, Patience, failure_in, failure_on_the_wire
+from rollout_local.providers.retry import Retry, Tried
 from rollout_local.recordings import Exchange
-from rollout_local.runs.clock import iso, now
+from rollout_local.runs.divergence import History
 from rollout_local.runs.execution import Execution, Executor
-from rollout_local.runs.history import History
-from rollout_local.runs.pace import SLOWED_BY, Pace
-from rollout_local.runs.provider import Failure, Health, Patience, Progress, failure_in, failure_on_the_wire
-from rollout_local.runs.spans import trace_of
-from rollout_local.runs.stop import StopFlag
+from rollout_local.runs.grading import Grader, Grading
+from rollout_local.runs.traces import trace_of
 from rollout_local.search.engine import Graded
+from rollout_local.stop import StopFlag
 from rollout_local.store.journal import Journal, TrialRecord
+from rollout_local.store.row_types import TrialRow
 from rollout_local.targets.program import ProgramTarget
-from rollout_local.verifiers.grade import GradingError, grade
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class Evaluator:
     dice: random.Random = field(default_factory=random.Random)
     pace: Pace = field(default_factory=lambda: Pace(1_000_000))
     history: History = field(default_factory=lambda: History(0))
+    spend: Spend = field(default_factory=lambda: Spend(None, 0.0, {}))
     replaying: bool = False
     reuse: bool = False
     retry_unscored: bool = True
@@ -118,7 +124,7 @@ class Evaluator:
             self.stop.check()
             return self._execute(ask, tried_before=row is not None)
 
-    def _remembered(self, ask: Ask, row: Mapping[str, Any]) -> Graded | None:
+    def _remembered(self, ask: Ask, row: TrialRow) -> Graded | None:
         """The grade in a journal row, with a program's answer; one that JSON could not keep is had again."""
         graded = remembered(row)
         target = self.executor.target
@@ -131,34 +137,39 @@ class Evaluator:
             return graded
         with self.pace.turn(self.stop):
             execution = self.executor.run(ask.key.scope, ask.task, ask.candidate, again=False)
-        return replace(graded, answer=_answer(execution))
+        return replace(graded, answer=self._without_secrets(_answer(execution)))
 
     def _execute(self, ask: Ask, *, tried_before: bool) -> Graded | None:
-        tries, progress = 0, Progress()
-        while True:
-            tries += 1
-            execution = self.executor.run(ask.key.scope, ask.task, ask.candidate, again=tries > 1 or tried_before)
+        def once(number: int) -> Tried[Execution]:
+            execution = self._paid(ask, again=number > 1 or tried_before)
             failure = failure_of(execution)
-            self.health.heard(execution.exchanges)
-            progress.tried(execution.exchanges)
-            pause = None if failure is None else self._patience(progress, failure)
             self._adapt(failure)
-            if failure is None or pause is None:
-                return self._settle(ask, execution, failure, tries)
-            self.stop.check()
-            self.stop.sleep(0.0 if self.replaying else pause)
+            return Tried(execution, failure, execution.exchanges)
 
-    def _patience(self, progress: Progress, failure: Failure) -> float | None:
-        return self.patience.wait(progress.fruitless, failure, self.dice, answers=self.health.answers)
+        retry = Retry(self.patience, self.health, self.dice, self.stop, self.replaying)
+        tried, number = retry.until_done(once)
+        return self._settle(ask, tried.result, tried.failure, number, again=number > 1 or tried_before)
 
-    def _stand_in(self, ask: Ask, alike: Mapping[str, Any]) -> Graded | None:
+    def _paid(self, ask: Ask, *, again: bool) -> Execution:
+        """One execution, with what the target itself reports of its cost counted against the limit."""
+        scope = ask.key.scope
+        try:
+            self.spend.begin(scope)
+        except StopSearch as reason:
+            self.stop.stop(reason)
+            raise
+        execution = self.executor.run(scope, ask.task, ask.candidate, again=again)
+        self.spend.report(scope, execution.result.cost_usd if execution.result and not self.replaying else None)
+        return execution
+
+    def _stand_in(self, ask: Ask, alike: TrialRow) -> Graded | None:
         """Write another run's trial as one of this run, marked `reused`: nothing was executed."""
-        names = ("score", "feedback", "output", "output_kind", "checks_json", "error", "error_kind")
-        kept = {name: alike[name] for name in names}
         trial = TrialRecord(
             key=ask.key, phase=ask.phase, outcome=TrialOutcome.SCORED, passed=bool(alike["passed"]), created_at=now(),
             metadata=json.loads(alike["metadata_json"]), latency_ms=alike["latency_ms"], reused=True,
-            trace_id=alike["trace_id"], step=ask.step, answer=self.journal.find_answer(alike["id"]), **kept,
+            trace_id=alike["trace_id"], step=ask.step, answer=self.journal.find_answer(alike["id"]),
+            score=alike["score"], feedback=alike["feedback"], output=alike["output"], output_kind=alike["output_kind"],
+            checks_json=alike["checks_json"], error=alike["error"], error_kind=alike["error_kind"],
         )  # fmt: skip
         self.journal.add_trial(trial, None)
         row = self.journal.find(ask.key)
@@ -171,17 +182,48 @@ class Evaluator:
         elif failure.kind in SLOWED_BY:
             self.pace.slow_down()
 
-    def _settle(self, ask: Ask, execution: Execution, failure: Failure | None, tries: int) -> Graded | None:
-        trial = self._graded(ask, execution, failure, tries)
-        trace = trace_of(f"optimize:{self.executor.target.id}", execution, self.make_id, self.prices)
+    def _settle(
+        self, ask: Ask, execution: Execution, failure: Failure | None, tries: int, *, again: bool
+    ) -> Graded | None:
+        trial, grading = self._graded(ask, execution, failure, tries, again=again)
+        if grading is not None:
+            self._adapt(grading.failure)
+            failure = failure or grading.failure
+            execution = replace(execution, exchanges=[*execution.exchanges, *grading.exchanges])
+        name = f"optimize:{self.executor.target.id}"
+        trace = trace_of(name, execution, self.make_id, self.prices, self._attributes(ask))
         cost = (execution.result.cost_usd if execution.result else None) or trace.cost_usd
-        trial = replace(trial, trace_id=trace.record.id, cost_usd=cost)
+        raw = replace(trial, trace_id=trace.record.id, cost_usd=cost)
+        trial = self.journal.clean(raw)
         self.journal.add_trial(trial, trace.record)
         self.on_trial(trial)
         if trial.score is None:
             self._unscored(ask, trial, failure)
             return None
-        return Graded(trial.output or "", trial.score, trial.feedback, _answer(execution))
+        return Graded(trial.output or "", trial.score, trial.feedback, self._clean_answer(ask, execution, raw, trial))
+
+    def _attributes(self, ask: Ask) -> dict[str, object]:
+        """What a trace says of the trial that it is of."""
+        return {"run_id": self.journal.run_id, "phase": ask.phase.value, **ask.key.model_dump()}
+
+    def _clean_answer(self, ask: Ask, execution: Execution, raw: TrialRecord, kept: TrialRecord) -> Answer | None:
+        """A program's answer without secrets: where there was one, as it is read back from the journal."""
+        target = self.executor.target
+        if kept.answer is None or kept.answer == raw.answer or not isinstance(target, ProgramTarget):
+            return self._without_secrets(_answer(execution))
+        return target.recall(kept.answer, ask.candidate)
+
+    def _without_secrets(self, answer: Answer | None) -> Answer | None:
+        """The same answer where its texts hold no secret; values that JSON cannot say are taken as they are."""
+        if answer is None:
+            return None
+        document = self.journal.store.redactor.document
+        calls = tuple(
+            replace(call, inputs=document(call.inputs), outputs=document(call.outputs)) for call in answer.calls
+        )
+        unparsed = answer.unparsed and replace(answer.unparsed, reply=document(answer.unparsed.reply))
+        cleaned = replace(answer, value=document(answer.value), calls=calls, unparsed=unparsed)
+        return answer if cleaned == answer else cleaned
 
     def _unscored(self, ask: Ask, trial: TrialRecord, failure: Failure | None) -> None:
         at_once = failure is not None and not failure.policy.retried
@@ -189,7 +231,9 @@ class Evaluator:
             self.stop.stop(Paused(f"task {ask.task.name!r}: {trial.error}", reason="error"))
             self.stop.check()
 
-    def _graded(self, ask: Ask, execution: Execution, failure: Failure | None, tries: int) -> TrialRecord:
+    def _graded(
+        self, ask: Ask, execution: Execution, failure: Failure | None, tries: int, *, again: bool
+    ) -> tuple[TrialRecord, Grading | None]:
         base = TrialRecord(
             key=ask.key,
             phase=ask.phase,
@@ -204,30 +248,40 @@ class Evaluator:
         )
         if failure is not None and not failure.policy.candidates_doing:
             outcome = TrialOutcome.TIMEOUT if failure.kind == "timeout" else TrialOutcome.PROVIDER_ERROR
-            return replace(base, outcome=outcome, error=failure.words, error_kind=failure.kind)
+            return replace(base, outcome=outcome, error=failure.words, error_kind=failure.kind), None
         own_fault = _own_fault(execution, failure, self.executor.timeout)
         if own_fault is not None:
             kind = TARGET_FAILED if failure is None else failure.kind
-            return replace(
+            failed = replace(
                 base, score=0.0, passed=False, feedback=own_fault, output="", error=own_fault, error_kind=kind
             )
+            return failed, None
         if isinstance(execution.error, GradingError):  # of a program's own metric
-            return replace(base, outcome=TrialOutcome.VERIFIER_ERROR, error=str(execution.error), error_kind="verifier")
+            return _ungraded(base, str(execution.error)), None
         assert execution.result is not None
-        return self._verified(base, ask.task, execution.result)
+        return self._verified(base, ask, execution.result, again=again)
 
-    def _verified(self, base: TrialRecord, task: Task, result: AgentResult) -> TrialRecord:
-        kind, text = _stored(result.output)
-        base = replace(base, output=text, output_kind=kind, metadata=_plain(result.metadata))
+    def _verified(
+        self, base: TrialRecord, ask: Ask, result: AgentResult, *, again: bool
+    ) -> tuple[TrialRecord, Grading | None]:
+        stored = kept_output(result.output)
+        assert stored is not None, "an output that cannot be kept is the target's own fault"
+        kind, text = stored
+        base = replace(base, output=text, output_kind=kind, metadata=kept_metadata(result.metadata))
         if isinstance(result, ProgramResult):
             base = replace(base, answer=result.record, error=result.error, error_kind=result.error and UNREADABLE)
             if result.verdict is not None:
-                return _scored(base, result.verdict)
-        try:
-            verdict = grade(self.specs, task, result)
-        except GradingError as error:
-            return replace(base, outcome=TrialOutcome.VERIFIER_ERROR, error=str(error), error_kind="verifier")
-        return _scored(base, verdict)
+                return _scored(base, result.verdict), None
+        grader = Grader(
+            self.specs, self.executor.wire, self.stop, self.patience, self.health, self.dice, self.replaying
+        )
+        grading = grader.grade(f"{ask.key.scope}/verdict", ask.task, result, again=again)
+        if grading.verdict is not None:
+            return _scored(base, grading.verdict), grading
+        failure = grading.failure
+        if failure is None or failure.policy.candidates_doing:  # the judge's own limits say nothing of the output
+            return _ungraded(base, grading.error), grading
+        return replace(base, outcome=TrialOutcome.PROVIDER_ERROR, error=grading.error, error_kind=failure.kind), grading
 
 
 def failure_of(execution: Execution) -> Failure | None:
@@ -253,7 +307,7 @@ def _with_wait(failure: Failure | None, exchanges: Sequence[Exchange]) -> Failur
     return failure if failure is None or asked is None else replace(failure, retry_after=asked)
 
 
-def remembered(row: Mapping[str, Any]) -> Graded | None:
+def remembered(row: TrialRow) -> Graded | None:
     """The grade in a journal row, or None for a trial without a score."""
     if row["score"] is None:
         return None
@@ -270,8 +324,11 @@ def _own_fault(execution: Execution, failure: Failure | None, timeout: float | N
         return f"the target failed: {execution.error}"
     if isinstance(execution.error, InputError):  # of ours: a sentence on what it returned
         return str(execution.error)
+    if execution.result is not None and kept_output(execution.result.output) is None:
+        kind = type(execution.result.output).__name__
+        return f"the target's output is a {kind}, which JSON cannot say; return a text, or what JSON can say"
     if execution.error is not None and not isinstance(execution.error, GradingError):
-        return f"the target raised {type(execution.error).__name__}: {execution.error}"
+        return f"the target raised {type(execution.error).__name__}: {words_of(execution.error)}"
     if execution.error is None and (execution.result is None or execution.result.output is None):
         return "the target returned nothing"
     return None
@@ -289,21 +346,10 @@ def _scored(base: TrialRecord, verdict: Verdict) -> TrialRecord:
     )
 
 
+def _ungraded(base: TrialRecord, why: str) -> TrialRecord:
+    return replace(base, outcome=TrialOutcome.VERIFIER_ERROR, error=why, error_kind="verifier")
+
+
 def _latency(execution: Execution) -> float:
     given = execution.result.latency_ms if execution.result else None
     return given if given is not None else execution.seconds * 1000
-
-
-def _stored(output: Any) -> tuple[str, str]:
-    if isinstance(output, str):
-        return "text", output
-    try:
-        text = canonical_json(output)
-    except (TypeError, ValueError, RecursionError):
-        return "repr", output_text(output)
-    return "json", text
-
-
-def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(json.dumps(dict(metadata), default=repr))
-    return plain

@@ -2,12 +2,13 @@
 
 The recording scope is set here, in the thread that executes, so that a replay finds the calls of this trial
 and no other. With a time limit the target runs in a thread of its own: Python cannot end it, so a target that
-overruns is left behind and its later result is dropped.
+overruns is left behind and its later result is dropped; one in a child process is ended with that.
 """
 
 from __future__ import annotations
 
 import contextvars
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +16,11 @@ from dataclasses import dataclass, field
 
 from rollout_local.domain.dataset import Task
 from rollout_local.domain.target import AgentResult, Candidate, Target
+from rollout_local.errors import StopSearch
+from rollout_local.isolation.target import seated
+from rollout_local.isolation.values import inert
 from rollout_local.recordings import Exchange, Recording, scope
+from rollout_local.targets.registry import raised_by_us
 from rollout_local.tracing import Collector, Span, collecting
 
 
@@ -66,10 +71,11 @@ class Executor:
 
     def run(self, name: str, task: Task, candidate: Candidate, *, again: bool) -> Execution:
         """Execute once under the scope `name`; `again` starts the scope anew, for a second try of the same trial."""
-        started, begun = self.clock(), time.perf_counter()
-        with collecting(Collector()) as collector, scope(name, restart=again):
-            outcome = self._bounded(task, candidate) if self.timeout else self._call(task, candidate)
+        with seated(self.target) as target, collecting(Collector()) as collector, scope(name, restart=again):
+            started, begun = self.clock(), time.perf_counter()
+            outcome = self._bounded(target, task, candidate) if self.timeout else self._call(target, task, candidate)
             busy = outcome is None and self.recording.in_flight(name) > 0
+            self.recording.require_answered(name)
         result, error = outcome or (None, None)
         return Execution(
             result=result,
@@ -82,20 +88,40 @@ class Executor:
             in_flight=busy,
         )
 
-    def _call(self, task: Task, candidate: Candidate) -> tuple[AgentResult | None, BaseException | None]:
+    def _call(
+        self, target: Target, task: Task, candidate: Candidate
+    ) -> tuple[AgentResult | None, BaseException | None]:
+        process = os.getpid()
         try:
-            return self.target.run(task, candidate), None
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever user code raises is a result of the trial
-            return None, error
+            return self._called(target, task, candidate)
+        finally:
+            if os.getpid() != process:  # a child that the target forked, and let return into our code
+                os._exit(70)
 
-    def _bounded(self, task: Task, candidate: Candidate) -> tuple[AgentResult | None, BaseException | None] | None:
+    def _called(
+        self, target: Target, task: Task, candidate: Candidate
+    ) -> tuple[AgentResult | None, BaseException | None]:
+        mine = task.model_copy(deep=True)  # what the target changes in it reaches no verifier and no later trial
+        try:
+            return target.run(mine, candidate), None
+        except BaseException as error:
+            kind = type(error)  # `isinstance` would ask the error
+            if issubclass(kind, StopSearch) and raised_by_us(error):
+                raise
+            if issubclass(kind, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+                raise  # a person's
+            return None, inert(error)
+
+    def _bounded(
+        self, target: Target, task: Task, candidate: Candidate
+    ) -> tuple[AgentResult | None, BaseException | None] | None:
         outcome: list[tuple[AgentResult | None, BaseException | None]] = []
         stopped: list[BaseException] = []
         context = contextvars.copy_context()
 
         def work() -> None:
             try:
-                outcome.append(context.run(self._call, task, candidate))
+                outcome.append(context.run(self._call, target, task, candidate))
             except BaseException as error:  # noqa: BLE001 - a StopSearch is raised again in the caller's thread
                 stopped.append(error)
 

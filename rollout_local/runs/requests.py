@@ -6,17 +6,26 @@ Every request is a row that says who asked; where nobody runs the run it is carr
 from __future__ import annotations
 
 import getpass
-from typing import Any
+from typing import TypedDict
 
+from rollout_local.clock import now
 from rollout_local.domain.run import RunStatus, StopReason
 from rollout_local.errors import Refused
-from rollout_local.runs.clock import now
 from rollout_local.store import lifecycle, reads
 from rollout_local.store.lease import holder_of
+from rollout_local.store.row_types import RunRow
 from rollout_local.store.schema import Store
 
 
-def ask(store: Store, reference: str, action: str, actor: str | None = None) -> dict[str, Any]:
+class Asked(TypedDict):
+    """What became of a request."""
+
+    run_id: str
+    status: RunStatus
+    message: str
+
+
+def ask(store: Store, reference: str, action: str, actor: str | None = None) -> Asked:
     """Cancel or pause a run, for `actor` (default: the user of this machine); asking twice changes nothing.
 
     Returns `{"run_id", "status", "message"}`.
@@ -29,15 +38,12 @@ def ask(store: Store, reference: str, action: str, actor: str | None = None) -> 
         return _said(run, status, f"run {run['id']} is {status} already")
     if _is_dead(store, run["id"]):
         return _at_once(store, run, status, action, actor)
-    waiting = store.row(
-        "SELECT id FROM run_commands WHERE run_id = ? AND action = ? AND handled_at IS NULL", (run["id"], action)
-    )
-    if waiting is None:
+    if not lifecycle.is_asked(store, run["id"], action):
         lifecycle.add_command(store, run["id"], action, actor, now())
     return _said(run, status, f"asked the runner of {run['id']} to {action}; it does so when its calls in flight end")
 
 
-def _at_once(store: Store, run: dict[str, Any], status: RunStatus, action: str, actor: str) -> dict[str, Any]:
+def _at_once(store: Store, run: RunRow, status: RunStatus, action: str, actor: str) -> Asked:
     """Nobody runs it: the row itself is changed, unless somebody began to run it just now."""
     if action == "pause":
         if status is not RunStatus.RUNNING:
@@ -61,5 +67,5 @@ def _is_dead(store: Store, run_id: str) -> bool:
     return holder is None or holder.is_gone()
 
 
-def _said(run: dict[str, Any], status: RunStatus, message: str) -> dict[str, Any]:
+def _said(run: RunRow, status: RunStatus, message: str) -> Asked:
     return {"run_id": run["id"], "status": status, "message": message}

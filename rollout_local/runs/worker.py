@@ -9,15 +9,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
+from rollout_local.clock import now
+from rollout_local.domain.kept import words_of
 from rollout_local.domain.run import RunStatus
-from rollout_local.errors import Refused, RolloutError
-from rollout_local.runs.clock import now
-from rollout_local.runs.lifecycle import Outcome, execute
-from rollout_local.runs.stop import StopFlag
-from rollout_local.runs.watch import Silent, Watch
+from rollout_local.errors import LeaseLost, ModuleMissing, NotConfirmed, Refused, RolloutError
+from rollout_local.planning import trust
+from rollout_local.runs.heartbeat import holding
+from rollout_local.runs.progress import Silent, Watch
+from rollout_local.runs.runner import Outcome, execute
+from rollout_local.stop import StopFlag
 from rollout_local.store import lifecycle, queue, reads
+from rollout_local.store.holders import Machine
+from rollout_local.store.row_types import CommandRow, RunRow
 from rollout_local.store.schema import Store, open_store
 
 LOOK_EVERY_S = 0.5
@@ -25,7 +29,7 @@ MOST_RESTARTS = 3
 """How often a run is taken up again after its worker died."""
 
 
-Heed = Callable[[Store, Mapping[str, Any]], None]
+Heed = Callable[[Store, CommandRow], None]
 """Carries out a request (a row of `run_commands`) and marks it in one transaction; what it raises is its refusal."""
 
 
@@ -39,23 +43,30 @@ def work(
     most_restarts: int = MOST_RESTARTS,
     watch: Watch | None = None,
     heeds: Mapping[str, Heed] | None = None,
+    trusted: bool = False,
 ) -> list[Outcome]:
     """Run what is queued until stopped, or (`once`) until nothing waits. Returns the outcomes in order.
 
     Each run gets a database connection of its own, so that its fence binds nobody else. `heeds` says by action what
-    else to carry out beside `retry`.
+    else to carry out beside `retry`. `trusted`: runs that were made elsewhere are confirmed, and told of.
     """
     done: list[Outcome] = []
+    machine, unfit = Machine(), set[str]()
+    silence = queue.Silence(machine)
     while stop.reason is None:
         with open_store(database, create=False) as store:
-            queue.reap(store, most_restarts, now())
+            queue.reap(store, most_restarts, now(), silence, machine)
             _heed_requests(store, {"retry": _retry, **(heeds or {})}, project)
-            row = queue.claim(store, project)
-            if row is not None:
+            claimed = queue.claim(store, project, but=unfit, machine=machine, at=now())
+            if claimed is not None:
                 if watch is not None:
-                    watch.note("info", f"run {row['id']} of {row['target_id']}")
-                done.append(run_claimed(store, row, folder, stop, watch))
-        if row is None:
+                    watch.note("info", f"run {claimed.run['id']} of {claimed.run['target_id']}")
+                if trusted:
+                    _confirm(store, claimed.run, watch or Silent())
+                done.append(run_claimed(store, claimed, folder, stop, watch))
+                if done[-1].status is RunStatus.QUEUED:
+                    unfit.add(claimed.run["id"])
+        if claimed is None:
             if once:
                 break
             stop.wait(LOOK_EVERY_S)
@@ -71,28 +82,56 @@ def _heed_requests(store: Store, heeds: Mapping[str, Heed], project: str | None)
             lifecycle.handle_command(store, request["id"], now(), f"refused: {refusal}")
 
 
-def _retry(store: Store, request: Mapping[str, Any]) -> None:
+def _retry(store: Store, request: CommandRow) -> None:
     retry(store, request["run_id"], request["id"])
 
 
 def run_claimed(
-    store: Store, row: Mapping[str, Any], folder: Path, stop: StopFlag, watch: Watch | None = None
+    store: Store, claimed: queue.Claim, folder: Path, stop: StopFlag, watch: Watch | None = None
 ) -> Outcome:
-    """Run one claimed run to its end; what keeps it from starting fails it, with the reason as its message."""
-    try:
-        return execute(
-            store, row["id"], folder=folder, watch=watch or Silent(), fresh=bool(row["wants_fresh"]), stop=stop.child()
-        )
-    except RolloutError as error:
-        if reads.run(store, row["id"])["status"] == RunStatus.CANCELLED:
-            return Outcome(row["id"], RunStatus.CANCELLED, "cancelled", "cancelled before it began", 0)
-        queue.settle(store, row["id"], RunStatus.FAILED, str(error), now())
-        return Outcome(row["id"], RunStatus.FAILED, "error", str(error), 0)
+    """Run one claimed run to its end. What keeps it from starting fails it, with the reason as its message.
+
+    Whatever one run does, it ends itself and not its worker. It waits again where this worker is stopped, and where
+    its module is not to be found from here: another worker may stand in the right folder. Who has lost its lease says
+    so and writes nothing. A run from elsewhere that nobody here has confirmed waits: nothing of it is contacted.
+    """
+    run, flag = claimed.run, stop.child()
+    home = Path(run["folder"]) if run["folder"] and Path(run["folder"]).is_dir() else folder
+    with holding(claimed.lease, flag):
+        try:
+            return execute(
+                store, run["id"], folder=home, watch=watch or Silent(), fresh=bool(run["wants_fresh"]), stop=flag,
+                lease=claimed.lease, interrupted=RunStatus.QUEUED,
+            )  # fmt: skip
+        except LeaseLost as lost:
+            return Outcome(run["id"], RunStatus(reads.run(store, run["id"])["status"]), None, str(lost), 0)
+        except NotConfirmed as unknown:
+            return _settled(claimed, RunStatus.PAUSED, str(unknown))
+        except ModuleMissing as missing:
+            return _settled(claimed, RunStatus.QUEUED, f"it waits for another worker: {missing}")
+        except BaseException as error:  # a target may raise anything, and ends its own run
+            if stop.reason is not None and not isinstance(error, Exception):
+                _settled(claimed, RunStatus.QUEUED, "its worker was stopped")
+                raise
+            said = str(error) if isinstance(error, RolloutError) else f"{type(error).__name__}: {words_of(error)}"
+            return _settled(claimed, RunStatus.FAILED, said)
 
 
-def submit(store: Store, run_id: str) -> None:
-    """Queue a new run."""
-    queue.enqueue(store, run_id, RunStatus.CREATED, now())
+def _confirm(store: Store, run: RunRow, watch: Watch) -> None:
+    found = trust.unconfirmed(store, run)
+    if found:
+        watch.note("warning", f"run {run['id']} was made elsewhere and will {trust.said(found)} (--trust)")
+        trust.confirm(store, run)
+
+
+def _settled(claimed: queue.Claim, status: RunStatus, message: str) -> Outcome:
+    queue.settle(claimed, status, message, now())
+    return Outcome(claimed.run["id"], status, "error" if status.is_terminal() else None, message, 0)
+
+
+def submit(store: Store, run_id: str, folder: Path | None = None) -> None:
+    """Queue a new run; its modules and relative paths are those of `folder`, or else of its worker's."""
+    queue.enqueue(store, run_id, RunStatus.CREATED, now(), folder=None if folder is None else str(folder.resolve()))
 
 
 def retry(store: Store, reference: str, request: int | None = None) -> str:
@@ -109,7 +148,7 @@ def retry(store: Store, reference: str, request: int | None = None) -> str:
     return str(row["id"])
 
 
-def wait_for(store: Store, run_id: str, on_change: Callable[[Mapping[str, Any]], None], seconds: float | None) -> str:
+def wait_for(store: Store, run_id: str, on_change: Callable[[RunRow], None], seconds: float | None) -> str:
     """Follow a run until it has ended or waits for somebody; returns its status. `seconds` bounds the wait."""
     clock, seen = threading.Event(), -1
     waited = 0.0

@@ -7,7 +7,6 @@ they do not have is refused, and one that they gain is allowed as it is.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
+from rollout_local import documents
 from rollout_local.errors import InputError
 
 
@@ -102,20 +102,18 @@ class Table:
         try:
             return TypeAdapter(self.types[name]).validate_python(value)
         except ValidationError as error:
-            told = [
-                str(one["msg"]).removeprefix("Value error, ") for one in error.errors()
-            ]  # one for each kind it may be
-            said = " or ".join(one[0].lower() + one[1:] for one in dict.fromkeys(told))
+            kinds = dict.fromkeys(str(one["msg"]).removeprefix("Value error, ") for one in error.errors())
+            said = " or ".join(kind[0].lower() + kind[1:] for kind in kinds)
             msg = f"--arg {where}{name}={value!r}: {said}"
             raise InputError(msg) from error
 
     def _near(self, name: str) -> str:
         inside = [f"{outer}.{name}" for outer, table in self.inner.items() if name in table.signature.parameters]
-        near = inside or difflib.get_close_matches(name, self.signature.parameters, 2)
+        near = inside or documents.near(name, self.signature.parameters, 2)
         return f" (is {' or '.join(near)} meant?)" if near else ""
 
 
-def _nested(given: Mapping[str, Any], inner: Mapping[str, Any]) -> dict[str, Any]:
+def _nested(given: Mapping[str, object], inner: Mapping[str, object]) -> dict[str, Any]:
     """`{"gepa_kwargs.x": 1}` as `{"gepa_kwargs": {"x": 1}}`."""
     nested: dict[str, Any] = {}
     for name, value in given.items():
@@ -133,7 +131,7 @@ def _default(parameter: inspect.Parameter) -> str:
     return "required" if parameter.default is inspect.Parameter.empty else repr(parameter.default)
 
 
-def by_name(value: Any) -> Any:
+def by_name(value: Any) -> object:
     """A function or class as `module:name`, so that it can be stored; anything else as it is."""
     if callable(value) and hasattr(value, "__qualname__"):
         if "<" in value.__qualname__ or "." in value.__qualname__ or value.__module__ == "__main__":
@@ -143,7 +141,7 @@ def by_name(value: Any) -> Any:
     return value
 
 
-def _made(value: Any) -> Any:
+def _made(value: Any) -> object:
     """What `module:function` names, a class called without arguments; anything else as it is."""
     if not isinstance(value, str) or ":" not in value:
         return value

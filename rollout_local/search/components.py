@@ -18,14 +18,14 @@ from rollout_local.domain.target import Candidate
 from rollout_local.errors import InputError
 
 
-def candidate_of(module: Any, own: Mapping[str, str]) -> Candidate:
+def candidate_of(module: dspy.Module, own: Mapping[str, str]) -> Candidate:
     """The candidate that a copy of the program is; `own` are the demonstrations that the program was built with."""
     texts = {name: predictor.signature.instructions for name, predictor in module.named_predictors()}
     demos = {name: text for name, text in demos_of(module).items() if text != own.get(name, "[]")}
     return Candidate(components=texts | demos)
 
 
-def demos_of(module: Any) -> dict[str, str]:
+def demos_of(module: dspy.Module) -> dict[str, str]:
     """The demonstrations of each predictor as JSON, by component. Raises `InputError` where one cannot be kept."""
     return {
         f"{name}{DEMOS}": canonical_json([_plain(demo, name) for demo in predictor.demos])
@@ -33,7 +33,7 @@ def demos_of(module: Any) -> dict[str, str]:
     }
 
 
-def _plain(demo: Any, predictor: str) -> dict[str, Any]:
+def _plain(demo: Any, predictor: str) -> dict[str, object]:
     fields = dict(demo.items(include_dspy=True)) if isinstance(demo, dspy.Example) else dict(demo)
     try:
         plain: dict[str, Any] = to_jsonable_python(fields)
@@ -52,7 +52,7 @@ def changed(candidate: Candidate, parent: Candidate) -> tuple[str, ...]:
     return tuple(name for name in {**theirs, **mine} if mine.get(name) != theirs.get(name))
 
 
-def models_of(module: Any, program: Any) -> dict[str, Any]:
+def models_of(module: dspy.Module, program: dspy.Module) -> dict[str, object]:
     """The models that the predictors of a copy would ask, where the program itself would ask other ones here.
 
     An optimizer samples a program by giving its copies models at another temperature.
@@ -63,7 +63,7 @@ def models_of(module: Any, program: Any) -> dict[str, Any]:
     return {name: wanted for name, (wanted, usual) in asked.items() if not _same(wanted, usual)}
 
 
-def _same(one: Any, other: Any) -> bool:
+def _same(one: object, other: object) -> bool:
     return one is other or (one is not None and other is not None and _identity(one) == _identity(other))
 
 

@@ -57,7 +57,7 @@ class Program(Protocol):
         """A task as a `dspy.Example`."""
         ...
 
-    def sampled(self, models: Mapping[str, Any]) -> AbstractContextManager[None]:
+    def sampled(self, models: Mapping[str, object]) -> AbstractContextManager[None]:
         """Inside the block the predictors that are named ask these models instead of their own."""
         ...
 

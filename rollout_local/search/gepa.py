@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dspy
 from dspy.utils.callback import BaseCallback
@@ -17,7 +17,6 @@ from dspy.utils.callback import BaseCallback
 from rollout_local.domain.run import StopReason
 from rollout_local.domain.target import Candidate
 from rollout_local.errors import BudgetSpent, InputError, NoProposals
-from rollout_local.models import DUMMY_KEY
 from rollout_local.search.engine import (
     Began,
     Budget,
@@ -30,10 +29,24 @@ from rollout_local.search.engine import (
     Validated,
 )
 from rollout_local.search.gepa_arguments import table
+from rollout_local.search.isolation import SignalFailed, loud, quiet
 from rollout_local.search.proposer import proposer_of
-from rollout_local.search.shield import SignalFailed, loud, quiet
-from rollout_local.search.student import Tickets, restored, restored_text, texts_of
 from rollout_local.search.subject import subject_of
+from rollout_local.search.task_model import lm_settings
+from rollout_local.search.text_adapter import Tickets, restored, restored_text, texts_of
+
+if TYPE_CHECKING:
+    from gepa.core.callbacks import (
+        CandidateAcceptedEvent,
+        CandidateSelectedEvent,
+        EvaluationEndEvent,
+        EvaluationStartEvent,
+        IterationStartEvent,
+        MinibatchSampledEvent,
+        ProposalEndEvent,
+        ReflectiveDatasetBuiltEvent,
+        ValsetEvaluatedEvent,
+    )
 
 
 def search(spec: SearchSpec, signals: Signals) -> SearchResult:
@@ -88,7 +101,7 @@ def _search(spec: SearchSpec, signals: Signals) -> SearchResult:
 def checked_selector(own: Callable[..., Sequence[str]]) -> Callable[..., Sequence[str]]:
     """A component selector of the user's that must name components: GEPA would go on, and spend, without a proposal."""
 
-    def select(state: Any, trajectories: Any, scores: Any, index: int, candidate: dict[str, str]) -> Sequence[str]:
+    def select(state: Any, trajectories: object, scores: Any, index: int, candidate: dict[str, str]) -> Sequence[str]:
         names: Sequence[str] = own(state, trajectories, scores, index, candidate)
         if not names or any(name not in candidate for name in names):
             msg = f"the component selector gave {names!r}; name some of {', '.join(candidate)}"
@@ -98,13 +111,10 @@ def checked_selector(own: Callable[..., Sequence[str]]) -> Callable[..., Sequenc
     return select
 
 
-def reflection_lm(spec: SearchSpec) -> Any:
-    """The reflection model; `engine="litellm"` because DSPy's own HTTP client is not seen by the recording."""
+def reflection_lm(spec: SearchSpec) -> dspy.LM:
+    """The reflection model."""
     model = spec.reflection
-    connection: dict[str, Any] = {}
-    if model.api_base is not None:
-        connection = {"api_base": model.api_base, "api_key": model.api_key or DUMMY_KEY}
-    return dspy.LM(model.name, engine="litellm", cache=False, num_retries=0, **connection, **model.params)
+    return dspy.LM(model.name, **lm_settings(model.api_base, model.api_key, model.params))
 
 
 def told_to_reflection(spec: SearchSpec) -> str:
@@ -126,7 +136,7 @@ class _Gate(BaseCallback):  # type: ignore[misc]
         self._listener = listener
         self._seed_pass_begun = False
 
-    def on_evaluate_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: ARG002
+    def on_evaluate_start(self, call_id: str, instance: dspy.Evaluate, inputs: dict[str, Any]) -> None:  # noqa: ARG002
         """Refuse a batch that may not begin, by a `BaseException`: DSPy swallows every other kind."""
         self._signals.should_stop()
         size = len(instance.devset)
@@ -163,7 +173,7 @@ class Listener:
         self._parents: tuple[int, ...] = ()
         self._merged: tuple[int, ...] = ()
         self._before: float | None = None
-        self._records: dict[str, list[dict[str, Any]]] = {}
+        self._records: dict[str, list[dict[str, object]]] = {}
         self._tasks: list[str] = []
         self._trajectories: Sequence[Mapping[str, Any]] = ()
         self._best_mean = -1.0
@@ -182,13 +192,13 @@ class Listener:
 
     # -- GEPA's callbacks, in the order in which they come
 
-    def on_iteration_start(self, event: Mapping[str, Any]) -> None:
+    def on_iteration_start(self, event: IterationStartEvent) -> None:
         """A new iteration; what an earlier one left undecided stays `proposed`."""
         self._signals.should_stop()
         self._iteration = event["iteration"]
         self._pending, self._before, self._records = [], None, {}
 
-    def on_evaluation_start(self, event: Mapping[str, Any]) -> None:
+    def on_evaluation_start(self, event: EvaluationStartEvent) -> None:
         """The first word of a merge: a candidate that is not in the pool yet, and has two parents."""
         is_merge = event["candidate_idx"] is None and len(event["parent_ids"]) > 1
         self._merged = tuple(self._by_index[index] for index in event["parent_ids"]) if is_merge else ()
@@ -201,15 +211,15 @@ class Listener:
             self._announce(candidate.components, self._merged, changed)
             self._merged = ()
 
-    def on_candidate_selected(self, event: Mapping[str, Any]) -> None:
+    def on_candidate_selected(self, event: CandidateSelectedEvent) -> None:
         """The parent of what will be proposed."""
         self._parents = (self._by_index[event["candidate_idx"]],)
 
-    def on_minibatch_sampled(self, event: Mapping[str, Any]) -> None:
+    def on_minibatch_sampled(self, event: MinibatchSampledEvent) -> None:
         """The tasks that the reflection will see."""
         self._tasks = [self._train.tasks[position].name for position in event["minibatch_ids"]]
 
-    def on_evaluation_end(self, event: Mapping[str, Any]) -> None:
+    def on_evaluation_end(self, event: EvaluationEndEvent) -> None:
         """Minibatch scores of the parent (before) or of a proposal (after), kept as means."""
         mean = sum(event["scores"]) / len(event["scores"])
         if event["candidate_idx"] is not None:
@@ -220,7 +230,7 @@ class Listener:
                 pending.after = mean
                 return
 
-    def on_reflective_dataset_built(self, event: Mapping[str, Any]) -> None:
+    def on_reflective_dataset_built(self, event: ReflectiveDatasetBuiltEvent) -> None:
         """What the reflection model will read, with the tasks' names."""
         self._records = {
             component: [
@@ -246,21 +256,21 @@ class Listener:
             ProposalFailed(self._iteration, self._parents[0], component, reason, self._records.get(component, []))
         )
 
-    def on_proposal_end(self, event: Mapping[str, Any]) -> None:
+    def on_proposal_end(self, event: ProposalEndEvent) -> None:
         """A new text, before its first trial."""
         parent = self._candidates[self._parents[0]].components
         self._announce({**parent, **event["new_instructions"]}, self._parents, tuple(event["new_instructions"]))
 
-    def on_candidate_rejected(self, event: Mapping[str, Any]) -> None:
+    def on_candidate_rejected(self, event: Mapping[str, object]) -> None:
         """The first proposal that is still undecided did not improve its minibatch."""
         if self._pending:
             self._judge(self._pending.pop(0), accepted=False, reason=str(event["reason"]))
 
-    def on_merge_rejected(self, event: Mapping[str, Any]) -> None:
+    def on_merge_rejected(self, event: Mapping[str, object]) -> None:
         """A merge did worse than one of its parents."""
         self.on_candidate_rejected(event)
 
-    def on_valset_evaluated(self, event: Mapping[str, Any]) -> None:
+    def on_valset_evaluated(self, event: ValsetEvaluatedEvent) -> None:
         """A candidate has a score on the whole val split."""
         number = self._number(restored(event["candidate"], self._spec.baseline))
         self._by_index[event["candidate_idx"]] = number
@@ -271,7 +281,7 @@ class Listener:
         spent = self.budget.spent if self.budget else 0
         self._signals.emit(Validated(number, mean, better, spent))
 
-    def on_candidate_accepted(self, event: Mapping[str, Any]) -> None:
+    def on_candidate_accepted(self, event: CandidateAcceptedEvent) -> None:
         """A proposal joined the pool."""
         number = self._by_index[event["new_candidate_idx"]]
         for pending in [p for p in self._pending if p.number == number]:
@@ -279,7 +289,7 @@ class Listener:
             merge = len(event["parent_ids"]) > 1
             self._judge(pending, accepted=True, reason=_AS_GOOD if merge else _IMPROVED)
 
-    def is_done(self, _state: Any) -> bool:
+    def is_done(self, _state: object) -> bool:
         """GEPA's stopper, asked at the top of every iteration: score reached, or no improvement for too long."""
         if self._spec.stop_at is not None and self._best_mean >= self._spec.stop_at:
             self.stop_reason = StopReason.SCORE_REACHED
@@ -305,7 +315,7 @@ class Listener:
         self._signals.emit(Judged(pending.number, accepted, reason, pending.before, pending.after))
 
 
-def _readable(record: Mapping[str, Any]) -> dict[str, Any]:
+def _readable(record: Mapping[str, object]) -> dict[str, Any]:
     return {
         "inputs": _plain(record["Inputs"]),
         "output": _plain(record["Generated Outputs"]),
@@ -313,7 +323,7 @@ def _readable(record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import dspy
 import gepa
@@ -22,7 +22,7 @@ def _kept(frontier: str) -> str:
     return frontier
 
 
-TYPES: dict[str, Any] = {
+TYPES: dict[str, object] = {
     "reflection_minibatch_size": Size,
     "candidate_selection_strategy": SELECTIONS | Code,
     "skip_perfect_score": bool,
@@ -36,9 +36,9 @@ TYPES: dict[str, Any] = {
     "track_best_outputs": bool,
     "warn_on_score_mismatch": bool,
     "use_wandb": bool,
-    "wandb_init_kwargs": dict[str, Any] | None,
+    "wandb_init_kwargs": dict[str, object] | None,
     "use_mlflow": bool,
-    "gepa_kwargs": dict[str, Any],
+    "gepa_kwargs": dict[str, object],
 }
 
 REFUSED = {
@@ -55,7 +55,7 @@ REFUSED = {
     "wandb_api_key": "a key given here would be stored; set WANDB_API_KEY",
 }
 
-INNER_TYPES: dict[str, Any] = {
+INNER_TYPES: dict[str, object] = {
     "frontier_type": Annotated[Literal["instance", "objective", "hybrid", "cartesian"], AfterValidator(_kept)],
     "batch_sampler": Literal["epoch_shuffled"] | Code,
     "merge_val_overlap_floor": Size,

@@ -15,8 +15,8 @@ import dspy
 from rollout_local.search.engine import SearchResult, SearchSpec, Signals
 from rollout_local.search.optimizer_arguments import mipro_table, split_arguments
 from rollout_local.search.program_search import search_with, task_model
+from rollout_local.search.program_trials import Trials
 from rollout_local.search.prompt_model import prompt_model
-from rollout_local.search.trials import Trials
 
 DEFAULT_MINIBATCH = 35
 
@@ -24,12 +24,12 @@ DEFAULT_MINIBATCH = 35
 def search(spec: SearchSpec, signals: Signals) -> SearchResult:
     """Run MIPROv2 over the spec. Returns the best candidate by val mean, the first of equals."""
 
-    def optimized(trials: Trials) -> Any:
+    def optimized(trials: Trials) -> object:
         optimizer, rest = mipro_of(spec, trials, mipro_table().loaded(spec.arguments))
         sets = {"trainset": trials.examples("train"), "valset": trials.examples("val")}
         return optimizer.compile(trials.student(), **sets, **rest)
 
-    def kept(trials: Trials, made: Any) -> Iterable[int]:
+    def kept(trials: Trials, made: dspy.Module) -> Iterable[int]:
         if made is None:
             return trials.best_on_part_of_val()
         return [trials.number_of(made), *trials.best_on_part_of_val()]
@@ -37,7 +37,7 @@ def search(spec: SearchSpec, signals: Signals) -> SearchResult:
     return search_with(spec, signals, optimized, kept)
 
 
-def mipro_of(spec: SearchSpec, trials: Trials, arguments: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def mipro_of(spec: SearchSpec, trials: Trials, arguments: dict[str, Any]) -> tuple[Any, dict[str, object]]:
     """MIPROv2 with its own arguments, and those that its `compile` takes."""
     assert spec.program is not None
     given, rest = split_arguments(dspy.MIPROv2, arguments)

@@ -9,9 +9,9 @@ from typing import Any
 import dspy
 from dspy.teleprompt import BootstrapFewShot, BootstrapFewShotWithRandomSearch
 
-from rollout_local.errors import InputError
 from rollout_local.search import gepa_arguments
 from rollout_local.search.arguments import Count, Literal, Share, Size, Table
+from rollout_local.search.optimizers import STEPS
 
 _TASK_MODEL = "the program is its own teacher, and asks the model of --task-model"
 _SETS = dict.fromkeys(("student", "trainset", "valset"), "the run gives the program and the tasks of its splits")
@@ -30,7 +30,7 @@ _MODELS = {
     "task_model": "give --task-model, whose calls are recorded",
 }
 
-MIPRO_TYPES: dict[str, Any] = {
+MIPRO_TYPES: dict[str, object] = {
     "auto": Literal["light", "medium", "heavy"] | None,
     "num_candidates": Size | None,
     "num_trials": Size | None,
@@ -56,7 +56,7 @@ MIPRO_REFUSED = {
     "requires_permission_to_run": "DSPy has removed it",
 }
 
-SIMBA_TYPES: dict[str, Any] = {
+SIMBA_TYPES: dict[str, object] = {
     "bsize": Size,
     "num_candidates": Size,
     "max_steps": Size,
@@ -67,7 +67,7 @@ SIMBA_TYPES: dict[str, Any] = {
 }
 SIMBA_REFUSED = {**_SHARED, **_MODELS}
 
-BOOTSTRAP_TYPES: dict[str, Any] = {
+BOOTSTRAP_TYPES: dict[str, object] = {
     "metric_threshold": Share | None,
     "max_bootstrapped_demos": Size,
     "max_labeled_demos": Count,
@@ -78,13 +78,11 @@ BOOTSTRAP_TYPES: dict[str, Any] = {
 }
 
 PLAIN_STAGES: dict[str, Any] = {
-    "bootstrap": BootstrapFewShot,
+    "bootstrap": BootstrapFewShotWithRandomSearch,
     "random_search": BootstrapFewShotWithRandomSearch,
+    "few_shot": BootstrapFewShot,
 }
-OF_STAGES = (*PLAIN_STAGES, "gepa", "mipro", "simba")
-"""The names of the stages that a strategy may have."""
-WEIGHT_STAGES = ("finetune", "grpo")
-DEFAULT_STRATEGY = "random_search -> gepa"
+"""`bootstrap` is what DSPy's practice calls so in `BetterTogether(bootstrap=…)`; its other name says what it does."""
 
 TOGETHER_REFUSED = {
     **_SHARED,
@@ -107,10 +105,10 @@ def simba_table() -> Table:
 
 def together_table(stages: Sequence[str] | None = None) -> Table:
     """Arguments of BetterTogether, those of a stage as `stage.name`; of all stages where none are named."""
-    inner = {name: _stage_table(name) for name in stages or OF_STAGES}
+    inner = {name: _stage_table(name) for name in stages or STEPS}
     own = list(_both(dspy.BetterTogether).parameters.values())
     named = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None) for name in inner]
-    types = {"shuffle_trainset_between_steps": bool, **dict.fromkeys(inner, dict[str, Any])}
+    types = {"shuffle_trainset_between_steps": bool, **dict.fromkeys(inner, dict[str, object])}
     return Table(inspect.Signature([*own, *named]), types, TOGETHER_REFUSED, inner)
 
 
@@ -124,19 +122,6 @@ def _stage_table(name: str) -> Table:
         refused = {key: why for key, why in table.refused.items() if key != "max_metric_calls"}
         return Table(table.signature, {**table.types, "max_metric_calls": Size}, refused, table.inner, table.code)
     return Table(_both(PLAIN_STAGES[name]), BOOTSTRAP_TYPES, {**_SHARED, "restrict": "give num_candidate_programs"}, {})
-
-
-def read_strategy(strategy: str | None) -> list[str]:
-    """The names of the stages. Raises `InputError` naming a stage that there is not, or that cannot run here."""
-    steps = [step.strip() for step in (strategy or DEFAULT_STRATEGY).split("->")]
-    for step in steps:
-        if step in WEIGHT_STAGES:
-            msg = f"--strategy: {step} trains a model's weights, which no recording repeats; use {', '.join(OF_STAGES)}"
-            raise InputError(msg)
-        if step not in OF_STAGES:
-            msg = f"--strategy: there is no stage {step!r}; join {', '.join(OF_STAGES)} by ' -> '"
-            raise InputError(msg)
-    return steps
 
 
 def split_arguments(optimizer: Any, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -5,22 +5,22 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import dspy
+from dspy.utils.exceptions import AdapterParseError
 
 from rollout_local.domain.run import StopReason
 from rollout_local.errors import BudgetSpent, InputError, NoProposals
 from rollout_local.search.engine import SearchResult, SearchSpec, Signals
-from rollout_local.search.shield import SignalFailed, loud, own_prints_dropped, quiet
-from rollout_local.search.trials import ScoreReached, Trials
+from rollout_local.search.isolation import SignalFailed, loud, own_prints_dropped, quiet
+from rollout_local.search.program_trials import ScoreReached, Trials
 
 NO_END_OF_ERRORS = 10**9
 """DSPy gives up a batch after so many failed examples, in whatever order threads fail; here a failure is a result."""
 
-Compile = Callable[[Trials], Any]
+Compile = Callable[[Trials], object]
 """Runs an optimizer; returns the program that it made."""
-Kept = Callable[[Trials, Any], Iterable[int]]
+Kept = Callable[[Trials, object], Iterable[int]]
 """The candidates worth a pass over val, best first: of the program that was made, or of None after a stop."""
 
 
@@ -53,6 +53,10 @@ def _search(spec: SearchSpec, signals: Signals, optimized: Compile, kept: Kept) 
             reason = StopReason.SCORE_REACHED
         except NoProposals:
             reason = StopReason.NO_PROPOSALS
+        except AdapterParseError as error:  # of the prompt model: a program's own is a trial's result
+            begins = ascii(str(error.lm_response)[:80])
+            trials.failed("instructions", f"the reflection model's reply has no usable text; it begins {begins}")
+            reason = StopReason.NO_PROPOSALS
         except Exception:
             signals.should_stop()  # DSPy turns an interrupted evaluation into a plain Exception
             raise
@@ -67,7 +71,7 @@ def _search(spec: SearchSpec, signals: Signals, optimized: Compile, kept: Kept) 
     return SearchResult(best=trials.best, stop_reason=reason)
 
 
-def task_model(program: Any) -> Any:
+def task_model(program: dspy.Module) -> dspy.LM:
     """The model that the program's predictors ask. Raises `InputError` where there is not exactly one."""
     own = {id(predictor.lm): predictor.lm for _, predictor in program.named_predictors()}
     models = [model or dspy.settings.lm for model in own.values()]

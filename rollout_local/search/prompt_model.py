@@ -14,33 +14,28 @@ import dspy
 from pydantic_core import to_jsonable_python
 
 from rollout_local.domain.identity import content_hash
-from rollout_local.models import DUMMY_KEY
 from rollout_local.search.engine import SearchSpec
+from rollout_local.search.task_model import lm_settings
 
 Reflect = Callable[[str, int, Callable[[], Any]], Any]
-_CONNECTION = frozenset({"api_key", "api_base", "base_url"})
+_CONNECTION = frozenset({"api_key", "api_base", "base_url", "extra_headers", "default_headers", "headers"})
 
 
-def prompt_model(spec: SearchSpec, reflect: Reflect) -> Any:
+def prompt_model(spec: SearchSpec, reflect: Reflect) -> object:
     """The reflection model of the spec for an optimizer that calls it; its copies share the memory."""
     model = spec.reflection
-    connection: dict[str, Any] = {}
-    if model.api_base is not None:
-        connection = {"api_base": model.api_base, "api_key": model.api_key or DUMMY_KEY}
-    return RememberedLM(
-        model.name, engine="litellm", cache=False, num_retries=0, reflect=reflect, **connection, **model.params
-    )
+    return RememberedLM(model.name, reflect=reflect, **lm_settings(model.api_base, model.api_key, model.params))
 
 
 class RememberedLM(dspy.LM):  # type: ignore[misc]
     """A `dspy.LM` whose replies are those that `reflect` remembers."""
 
-    def __init__(self, model: str, *, reflect: Reflect, **settings: Any) -> None:
+    def __init__(self, model: str, *, reflect: Reflect, **settings: object) -> None:
         super().__init__(model, **settings)
         self._reflect = reflect
         self._asked: Counter[str] = Counter()
 
-    def __call__(self, prompt: Any = None, *, messages: Any = None, **settings: Any) -> Any:
+    def __call__(self, prompt: object = None, *, messages: object = None, **settings: object) -> Any:
         """The model's outputs, now or as they were."""
         given = {**self.kwargs, **settings}
         key = content_hash(
@@ -59,11 +54,11 @@ class RememberedLM(dspy.LM):  # type: ignore[misc]
         return self._reflect(key, occurrence, produce)["outputs"]
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     return json.loads(json.dumps(value, default=_described, sort_keys=True))
 
 
-def _described(value: Any) -> Any:
+def _described(value: object) -> object:
     """A value that JSON cannot say, in a way that is the same in every process."""
     if hasattr(value, "model_json_schema"):
         return value.model_json_schema()

@@ -1,7 +1,7 @@
 """Reflection: DSPy's own prompt, a reader that small local models can satisfy, and a memory.
 
-A reply that is no JSON object is read as a fenced block or as plain text before it is given up. A failure
-returns `{}`: an exception would make GEPA ask twice. A text equal to its parent counts as failed, and three
+A reply that is no JSON object is read in the other shapes that models answer in (`replies`) before it is given up. A
+failure returns `{}`: an exception would make GEPA ask twice. A text equal to its parent counts as failed, and three
 failures in a row stop the search, since going on would only spend the budget.
 
 `InstructionProposer` is subclassed, not wrapped: GEPA shows a wrapper stringified examples, which is another
@@ -11,7 +11,6 @@ prompt (dspy/teleprompt/gepa/gepa_utils.py, `_builtin_instruction_proposer`).
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -22,11 +21,10 @@ from dspy.utils.exceptions import AdapterParseError
 
 from rollout_local.domain.identity import content_hash
 from rollout_local.errors import NoProposals
+from rollout_local.search.replies import FIELD, is_cut_short, lines_in, literal_in, read_reply
 
 FAILURES_IN_A_ROW = 3
-FIELD = "new_instruction"
-_THOUGHTS = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)|\A.*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
-_FENCE = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
+CUT_SHORT = "was cut off in the middle of a sentence; a larger max_tokens with --reflection-param may help"
 
 Reflect = Callable[[str, int, Callable[[], Any]], Any]
 OnFailure = Callable[[str, str], None]
@@ -157,7 +155,8 @@ class Proposer(InstructionProposer):  # type: ignore[misc]
             return {"text": super().__call__(candidate, dataset, [component])[component]}
         except AdapterParseError as error:
             seen = f"; it begins {str(error.lm_response)[:80]!r}" if error.lm_response else ""
-            return {"failure": f"the reply of the reflection model has no usable text{seen}"}
+            reason = CUT_SHORT if is_cut_short(str(error.lm_response)) else "has no usable text"
+            return {"failure": f"the reply of the reflection model {reason}{seen}"}
         except ValueError as error:  # an empty text, or characters that UTF-8 cannot write
             return {"failure": f"the reflection gave no usable text ({_one_line(error)})"}
 
@@ -167,49 +166,20 @@ class ReadingAdapter(JSONAdapter):  # type: ignore[misc]
 
     def parse(self, signature: Any, completion: str) -> dict[str, Any]:
         """The fields of the reply. Raises `AdapterParseError` where nothing in it can be an instruction."""
-        try:
+        if list(signature.output_fields) != [FIELD]:
             fields: dict[str, Any] = super().parse(signature, completion)
+            return fields
+        if is_cut_short(completion):
+            raise AdapterParseError("JSONAdapter", signature, completion, CUT_SHORT)
+        try:
+            text: str | None = super().parse(signature, completion)[FIELD]
+            value = literal_in(text or "")  # the adapter shows an object or a list as Python writes it
+            text = text if value is None else lines_in(value)
         except AdapterParseError:
             text = read_reply(completion)
-            if text is None or list(signature.output_fields) != [FIELD]:
-                raise
-            return {FIELD: text}
-        return fields
-
-
-def read_reply(reply: str) -> str | None:
-    """The instruction in a reply that is not the JSON object that was asked for, or None.
-
-    Tried in turn: a broken JSON object's field, the last fenced block, the whole text. A fenced block inside a
-    longer text of whole sentences is an example in it. Thoughts in `<think>…</think>` are dropped first, also
-    where one of the tags is missing.
-    """
-    reply = _THOUGHTS.sub("", reply).strip()
-    broken = re.search(rf'"{FIELD}"\s*:\s*"((?:[^"\\]|\\.)*)', reply, re.DOTALL)
-    if broken:
-        return _sentence(_unescaped(broken.group(1)))
-    fenced = _FENCE.findall(reply)
-    around = _FENCE.sub("", reply).strip()
-    if not fenced or (len(around) > len(fenced[-1]) and re.search(r"[.!?](?:\s|$)", around)):
-        return _sentence(reply)
-    return _sentence(fenced[-1])
-
-
-def _unescaped(text: str) -> str:
-    try:
-        return str(json.loads(f'"{text}"', strict=False))
-    except json.JSONDecodeError:
-        return text
-
-
-def _sentence(text: str) -> str | None:
-    """`text` if it can be an instruction: at least three words, mostly letters, and not the rest of some JSON."""
-    text = text.strip()
-    words = re.findall(r"[^\W\d_]{2,}", text)
-    letters = sum(char.isalpha() or char.isspace() for char in text)
-    if len(words) < 3 or letters < 0.6 * len(text) or text[0] in "{[":
-        return None
-    return text
+        if text is None:
+            raise AdapterParseError("JSONAdapter", signature, completion)
+        return {FIELD: text}
 
 
 def _unusable(text: str, parent: str) -> str | None:

@@ -16,8 +16,8 @@ import dspy
 from rollout_local.search.engine import SearchResult, SearchSpec, Signals
 from rollout_local.search.optimizer_arguments import simba_table, split_arguments
 from rollout_local.search.program_search import search_with, task_model
+from rollout_local.search.program_trials import Trials
 from rollout_local.search.prompt_model import prompt_model
-from rollout_local.search.trials import Trials
 
 DEFAULT_BATCH = 32
 
@@ -26,14 +26,14 @@ def search(spec: SearchSpec, signals: Signals) -> SearchResult:
     """Run SIMBA over the spec. Returns the best candidate by val mean, the first of equals."""
     stage: list[Stepwise] = []
 
-    def optimized(trials: Trials) -> Any:
+    def optimized(trials: Trials) -> object:
         assert spec.program is not None
         task_model(spec.program.module)
         stage.append(simba_of(spec, trials, simba_table().loaded(spec.arguments)))
         trials.reserve = stage[0].reserve
         return stage[0].compile(trials.student(), trainset=trials.examples("train"), seed=spec.seed)
 
-    def kept(trials: Trials, made: Any) -> Iterable[int]:
+    def kept(trials: Trials, made: dspy.Module) -> Iterable[int]:
         if made is None:
             return stage[0].winners_by_mean() if stage else []
         return [trials.number_of(found["program"]) for found in made.candidate_programs]
@@ -41,7 +41,7 @@ def search(spec: SearchSpec, signals: Signals) -> SearchResult:
     return search_with(spec, signals, optimized, kept)
 
 
-def simba_of(spec: SearchSpec, trials: Trials, arguments: dict[str, Any]) -> Stepwise:
+def simba_of(spec: SearchSpec, trials: Trials, arguments: dict[str, object]) -> Stepwise:
     """SIMBA with the arguments given; a minibatch is no larger than train."""
     given, _ = split_arguments(dspy.SIMBA, arguments)
     settings = {"bsize": min(DEFAULT_BATCH, len(spec.train)), **given}
@@ -56,7 +56,7 @@ class Stepwise(dspy.SIMBA):  # type: ignore[misc]
     once for every new program.
     """
 
-    def __init__(self, trials: Trials, **settings: Any) -> None:
+    def __init__(self, trials: Trials, **settings: object) -> None:
         self._trials = trials
         self._given_metric: Any = None
         super().__init__(**settings)
@@ -115,7 +115,7 @@ class Stepwise(dspy.SIMBA):  # type: ignore[misc]
         self._trials.judge(number, accepted=is_best, reason=reason, before=self._sampled, after=mean)
 
     def _watched(self, strategy: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(bucket: Any, system: Any, **given: Any) -> Any:
+        def watched(bucket: Any, system: dspy.Module, **given: Any) -> Any:
             if self._phase == "sampling":
                 self._phase, self._new, self._sampled = "proposing", [], self._trials.batch.mean()
             seen = [_told(bucket[0], "better"), _told(bucket[-1], "worse")]  # a strategy changes its bucket

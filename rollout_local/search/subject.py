@@ -7,8 +7,8 @@ from typing import Any
 
 from rollout_local.domain.target import Candidate
 from rollout_local.search.engine import Graded, SearchSpec, Signals, Ticket
-from rollout_local.search.journaled import ProgramMetric, journaled, ticketed
-from rollout_local.search.student import Student, Tickets, metric, texts_of
+from rollout_local.search.program_adapter import ProgramMetric, journaled, ticketed
+from rollout_local.search.text_adapter import Student, Tickets, metric, texts_of
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def read(raw: bytes) -> Ask:
     )
 
 
-def _messages(body: dict[str, Any]) -> list[dict[str, Any]]:
+def _messages(body: dict[str, object]) -> list[dict[str, object]]:
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages or not all(isinstance(m, dict) and "role" in m for m in messages):
         msg = "'messages' must be a non-empty list of objects with a role"
@@ -85,7 +85,7 @@ def _messages(body: dict[str, Any]) -> list[dict[str, Any]]:
     return messages
 
 
-def _choices(body: dict[str, Any]) -> int:
+def _choices(body: dict[str, object]) -> int:
     n = body.get("n") or 1
     if not isinstance(n, int) or not 1 <= n <= 128:
         msg = "'n' must be a whole number from 1 to 128"
@@ -93,7 +93,7 @@ def _choices(body: dict[str, Any]) -> int:
     return n
 
 
-def _key(body: dict[str, Any]) -> str:
+def _key(body: dict[str, object]) -> str:
     what = {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
     try:
         text = orjson.dumps(what, option=orjson.OPT_SORT_KEYS)
@@ -111,7 +111,7 @@ def _text(content: object) -> str:
     return "\n".join(str(part["text"]) for part in content if isinstance(part, dict) and "text" in part)
 
 
-def _parts(texts: list[tuple[Any, str]]) -> tuple[str, str]:
+def _parts(texts: list[tuple[object, str]]) -> tuple[str, str]:
     system = "\n\n".join(text for role, text in texts if role in ("system", "developer"))
     users = [text for role, text in texts if role == "user"]
     message = users[-1] if users else texts[-1][1]
@@ -165,12 +165,12 @@ def _deltas(text: str) -> list[tuple[dict[str, str], str | None]]:
     return [*opened, *(({"content": piece}, None) for piece in pieces), ({}, "stop")]
 
 
-def _chunk(ask: Ask, index: int, delta: dict[str, str], end: str | None) -> dict[str, Any]:
+def _chunk(ask: Ask, index: int, delta: dict[str, str], end: str | None) -> dict[str, object]:
     choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": end}
     return {**_head(ask, "chat.completion.chunk"), "choices": [choice]}
 
 
-def _head(ask: Ask, kind: str) -> dict[str, Any]:
+def _head(ask: Ask, kind: str) -> dict[str, object]:
     head = {"id": f"chatcmpl-{ask.key}", "object": kind, "created": CREATED, "model": ask.model}
     return {**head, "system_fingerprint": "simulated"}
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rollout_local.simulator.dice import Chance, fraction, pick
 from rollout_local.simulator.reading import read
 from rollout_local.simulator.script import Concept, Cue, Label, Slip, Student
+from rollout_local.simulator.seeded_choice import Chance, fraction, pick
 from rollout_local.simulator.words import spells
 
 

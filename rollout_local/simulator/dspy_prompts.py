@@ -10,10 +10,9 @@ import json
 import re
 import textwrap
 from dataclasses import dataclass
-from typing import Any
 
 from rollout_local.simulator.chat import Ask
-from rollout_local.simulator.following import as_json
+from rollout_local.simulator.rule_follower import as_json
 from rollout_local.simulator.words import content_words
 
 _OBJECTIVE = re.compile(r"your objective is:\s*\n", re.IGNORECASE)
@@ -50,7 +49,7 @@ class Form:
         parts = [f"[[ ## {name} ## ]]\n{value}" for name, value in filled.items()]
         return "\n\n".join([*parts, "[[ ## completed ## ]]"])
 
-    def _one(self, name: str, values: dict[str, Any], reply: str) -> str:
+    def _one(self, name: str, values: dict[str, object], reply: str) -> str:
         if name in values:
             value = values[name]
             return value if isinstance(value, str) else json.dumps(value)
@@ -168,12 +167,12 @@ def _strings(value: object) -> list[str]:
     return [] if value is None else [str(value)]
 
 
-def _object(reply: str) -> dict[str, Any]:
+def _object(reply: str) -> dict[str, object]:
     value = _json(reply)
     return value if isinstance(value, dict) else {}
 
 
-def _json(text: str) -> Any:
+def _json(text: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -26,18 +26,18 @@ def example_of(pattern: str) -> str | None:
         return None
 
 
-def _sequence(nodes: Iterable[tuple[Any, Any]]) -> str:
+def _sequence(nodes: Iterable[tuple[object, object]]) -> str:
     return "".join(_WRITE[str(op)](value) for op, value in nodes if str(op) in _WRITE)
 
 
-def _one_of(options: list[tuple[Any, Any]]) -> str:
+def _one_of(options: list[tuple[object, object]]) -> str:
     if str(options[0][0]) != "NEGATE":
         return _sequence(options[:1])
     match = re.search(f"[^{''.join(_class(op, value) for op, value in options[1:])}]", _ANYTHING)
     return match[0] if match else ""
 
 
-def _class(op: Any, value: Any) -> str:
+def _class(op: object, value: object) -> str:
     if str(op) == "CATEGORY":
         return _CLASS.get(str(value), "")
     ends = value if isinstance(value, tuple) else (value,)

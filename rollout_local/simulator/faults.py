@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from rollout_local.errors import InputError
-from rollout_local.simulator.dice import fraction, pick
+from rollout_local.simulator.seeded_choice import fraction, pick
 
 HUGE = 10_000_000
 

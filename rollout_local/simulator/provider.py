@@ -10,13 +10,13 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from rollout_local.errors import InputError
 from rollout_local.simulator import chat, reflection, student
-from rollout_local.simulator.dice import Chance
 from rollout_local.simulator.faults import REFUSALS, Fault, choose, parse_faults, spoil
 from rollout_local.simulator.script import Reflection, Script, Student
+from rollout_local.simulator.seeded_choice import Chance
 
 _MALFORMED = b'{"id": "chatcmpl-0", "object": "chat.completion", "choices": [{"index": 0, "message": {"role": "assi'
 
@@ -75,7 +75,7 @@ class Provider:
         """The names and patterns of the script."""
         return list(self.script.models)
 
-    def calls(self) -> dict[str, Any]:
+    def calls(self) -> dict[str, object]:
         """Counters of chat requests since the start or the last reset.
 
         `answered` counts completions that were sent whole with status 200, also empty or garbled ones; not broken

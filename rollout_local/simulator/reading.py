@@ -5,8 +5,8 @@ Nothing here knows a message: the patterns say where such a text stands, and the
 
 from __future__ import annotations
 
-from rollout_local.simulator.dice import Chance, pick
 from rollout_local.simulator.script import Concept
+from rollout_local.simulator.seeded_choice import Chance, pick
 from rollout_local.simulator.words import content_words
 
 

@@ -7,11 +7,9 @@ word for word, but for lines of lessons that it extends.
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from rollout_local.simulator import student
 from rollout_local.simulator.chat import Ask
-from rollout_local.simulator.dice import Chance, fraction, pick
 from rollout_local.simulator.dspy_prompts import (
     Example,
     Form,
@@ -23,8 +21,9 @@ from rollout_local.simulator.dspy_prompts import (
     shortening,
 )
 from rollout_local.simulator.dspy_prompts import form as dspy_form
-from rollout_local.simulator.lessons import Fact, add_line, learn, write
+from rollout_local.simulator.feedback_reader import Fact, add_line, learn, write
 from rollout_local.simulator.script import Reflection, Student
+from rollout_local.simulator.seeded_choice import Chance, fraction, pick
 
 _ANYONE = Student()
 _RUBBISH = ("", "???", "...", "\n\n", "[]", "null")
@@ -47,14 +46,14 @@ def answer(rules: Reflection, ask: Ask, chance: Chance) -> str:
     return student.answer(_ANYONE, ask, chance)
 
 
-def _filled(rules: Reflection, form: Form, chance: Chance) -> dict[str, Any]:
+def _filled(rules: Reflection, form: Form, chance: Chance) -> dict[str, object]:
     """Advice for each of the names that are given, and an instruction better than the one that is given."""
     examples = tuple(Example("", text) for text in feedback_in(form.message))
     given = instruction_in(form.message) or ""
     prompt = Proposal(given, examples, None)
     lines = [fact.line for fact in _facts(rules, prompt, chance)][: rules.max_new]
     advice = " ".join(lines or ([pick(rules.advice, "advice", chance.seed, chance.key)] if rules.advice else []))
-    filled: dict[str, Any] = {name: dict.fromkeys(names_in(form.message), advice) for name in form.mappings}
+    filled: dict[str, object] = {name: dict.fromkeys(names_in(form.message), advice) for name in form.mappings}
     if given:
         filled |= {name: propose(rules, prompt, chance) for name in form.fields if name.endswith("_instruction")}
     return filled

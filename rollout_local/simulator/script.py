@@ -43,7 +43,7 @@ another model of the same file, or else of the built-in script, and replaces the
     Vocabulary rule: a label (or key) is written by its exact name only if the instructions have that name as a word of
     its own, same case; otherwise its habit is written.
 
-    Directives which a student obeys wherever they stand in its instructions: see `directives.py`.
+    Directives which a student obeys wherever they stand in its instructions: see `rules.py`.
 
 **Reflection**, a model that reads a DSPy GEPA proposal prompt and writes a better instruction. A form of DSPy's that
 has an instruction, or that wants a text for each of some names, is filled from the feedback in it in the same way;

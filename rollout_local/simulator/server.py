@@ -37,7 +37,7 @@ class _Server(ThreadingHTTPServer):
         self._open: set[socket.socket] = set()
         super().__init__((HOST, port), _Handler)
 
-    def process_request(self, request: Any, client_address: Any) -> None:
+    def process_request(self, request: Any, client_address: object) -> None:
         self._open.add(request)
         super().process_request(request, client_address)
 
@@ -63,7 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: _Server
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         """Quiet."""
 
     def do_GET(self) -> None:
@@ -167,7 +167,7 @@ class Simulator:
         """The base URL for clients, with `/v1`."""
         return f"http://{HOST}:{self._server.server_address[1]}/v1"
 
-    def calls(self) -> dict[str, Any]:
+    def calls(self) -> dict[str, object]:
         """The counters, as `GET /-/calls` has them."""
         return self._provider.calls()
 
@@ -210,7 +210,7 @@ class Simulator:
         self.stop()
 
 
-def _model(name: str) -> dict[str, Any]:
+def _model(name: str) -> dict[str, object]:
     return {"id": name, "object": "model", "created": chat.CREATED, "owned_by": "simulator"}
 
 

@@ -11,10 +11,10 @@ from typing import Any
 from rollout_local.simulator import dspy_prompts
 from rollout_local.simulator.chat import Ask
 from rollout_local.simulator.concepts import values
-from rollout_local.simulator.dice import Chance, pick
-from rollout_local.simulator.directives import Directive, parse
-from rollout_local.simulator.following import as_json, exact, free_text, json_object, override
+from rollout_local.simulator.rule_follower import as_json, exact, free_text, json_object, override
+from rollout_local.simulator.rules import Directive, parse
 from rollout_local.simulator.script import Student
+from rollout_local.simulator.seeded_choice import Chance, pick
 from rollout_local.simulator.words import content_words
 
 
@@ -60,7 +60,7 @@ def _free(rules: Student, message: str, chance: Chance) -> str:
     return template.replace("{words}", ", ".join(words) or "this")
 
 
-def _prose(rules: Student, found: dict[str, Any], message: str, chance: Chance) -> str:
+def _prose(rules: Student, found: dict[str, object], message: str, chance: Chance) -> str:
     lead = pick(rules.leads, "lead", chance.seed, message, chance.twist)
     parts = [rules.sentence.replace("{key}", key).replace("{value}", _said(value)) for key, value in found.items()]
     return f"{lead} {'; '.join(parts)}." if parts else lead
@@ -72,6 +72,6 @@ def _said(value: Any) -> str:
     return str(value)
 
 
-def _fenced(rules: Student, found: dict[str, Any], message: str, chance: Chance, directives: list[Directive]) -> str:
+def _fenced(rules: Student, found: dict[str, object], message: str, chance: Chance, directives: list[Directive]) -> str:
     lead = free_text(directives, pick(rules.fence_leads, "fence", chance.seed, message, chance.twist), (), limits=False)
     return f"{lead}\n```json\n{as_json(found)}\n```"

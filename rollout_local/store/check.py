@@ -1,73 +1,98 @@
-"""`rollout db`: is the file whole, are its roll-ups true; a copy of it; its roll-ups made anew."""
+"""`rollout db`: is the file whole, and what that is asked of; a copy of it."""
 
 from __future__ import annotations
 
 import contextlib
-import math
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 from rollout_local.errors import InputError, StoreError
-from rollout_local.store import chain
+from rollout_local.store import chain, contents, fixed, rollups, shape
 from rollout_local.store.schema import Store
-
-ROLL_UPS = """
-    SELECT c.id, c.number, c.run_id, s.split, count(t.score) AS n, coalesce(sum(t.score), 0) AS total,
-        CASE s.split WHEN 'train' THEN c.train_n WHEN 'val' THEN c.val_n ELSE c.holdout_n END AS kept_n,
-        CASE s.split WHEN 'train' THEN c.train_sum WHEN 'val' THEN c.val_sum ELSE c.holdout_sum END AS kept_sum
-    FROM candidates c JOIN (SELECT 'train' AS split UNION SELECT 'val' UNION SELECT 'holdout') s
-        LEFT JOIN trials t ON t.candidate_id = c.id AND t.split = s.split AND t.superseded_by IS NULL
-    GROUP BY c.id, s.split
-"""
+from rollout_local.store.selected_types import IntegrityProblem, LooseReference, QuickProblem, RunId
 
 
 def problems(store: Store) -> Iterator[str]:
     """Sentences for everything that is not as it should be; nothing where all is well."""
-    for row in store.rows("PRAGMA integrity_check"):
+    for row in store.select(IntegrityProblem, "PRAGMA integrity_check"):
         if row["integrity_check"] != "ok":
             yield f"SQLite: {row['integrity_check']}"
-    for row in store.rows("PRAGMA foreign_key_check"):
+    yield from shape.problems(store)
+    try:
+        yield from _of_rows(store)
+    except StoreError as error:  # a table or a column is missing, and was named
+        yield f"not everything could be asked: {error}"
+
+
+def quick_check(store: Store) -> list[str]:
+    """What SQLite's short check of the file says: `["ok"]` where all is well."""
+    return [row["quick_check"] for row in store.select(QuickProblem, "PRAGMA quick_check")]
+
+
+def application_id(store: Store) -> int:
+    """What tells our files from other programs'."""
+    with store.reading() as db:
+        return fixed.application_id(db)
+
+
+def sqlite_version(store: Store) -> str:
+    """The SQLite that this store works with."""
+    with store.reading() as db:
+        return str(db.execute("SELECT sqlite_version()").fetchone()[0])
+
+
+def require_json(store: Store) -> None:
+    """Raise what SQLite raises where it has no JSON functions."""
+    store.has("SELECT value FROM json_each('[1]')")
+
+
+def _of_rows(store: Store) -> Iterator[str]:
+    for row in store.select(LooseReference, "PRAGMA foreign_key_check"):
         yield f"a row of {row['table']} refers to a row of {row['parent']} that is not there"
-    for row in store.rows("SELECT id FROM runs ORDER BY created_at"):
-        yield from chain.problems(store, row["id"])
-    for row in store.rows(ROLL_UPS):
-        if row["n"] != row["kept_n"] or not math.isclose(row["total"], row["kept_sum"], abs_tol=1e-6):
-            yield (
-                f"run {row['run_id']}: candidate {row['number']} shows {row['kept_n']} trials on {row['split']} "
-                f"with the sum {row['kept_sum']:g}; there are {row['n']} with {row['total']:g} (`rollout db rebuild`)"
-            )
-
-
-def rebuild(store: Store) -> int:
-    """Make the roll-ups of candidates anew from their trials. Returns how many were wrong."""
-    wrong = [
-        row
-        for row in store.rows(ROLL_UPS)
-        if row["n"] != row["kept_n"] or not math.isclose(row["total"], row["kept_sum"], abs_tol=1e-6)
-    ]
-    with store.write() as db:
-        for row in wrong:
-            split, mean = row["split"], row["total"] / row["n"] if row["n"] else None
-            db.execute(
-                f"UPDATE candidates SET {split}_n = ?, {split}_sum = ?, {split}_mean = ? WHERE id = ?",
-                (row["n"], row["total"], mean, row["id"]),
-            )
-    return len(wrong)
+    for run in store.select(RunId, "SELECT id FROM runs ORDER BY created_at"):
+        yield from chain.problems(store, run["id"])
+    yield from contents.problems(store)
+    yield from rollups.problems(store)
 
 
 def backup(store: Store, target: Path) -> None:
-    """Copy the database, whole and consistent, while it may be in use; a plain copy would miss its WAL."""
+    """Copy the database, whole and consistent, while it may be in use; a plain copy would miss its WAL.
+
+    `target` is there at the end, whole, or not at all, also where this is killed: it is made beside its place.
+    """
     if target.exists():
         msg = f"{target} exists; give a file that does not"
         raise InputError(msg)
+    draft = target.with_name(target.name + ".new")
     try:
-        with contextlib.closing(sqlite3.connect(target)) as copy:
+        _remove(draft)  # what an earlier backup left that was killed
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # for its owner alone, as the database is
+        with contextlib.closing(sqlite3.connect(draft)) as copy:
             store.copy_into(copy)
+        _sync(draft)
+        draft.replace(target)
+        _sync(target.parent)
     except (sqlite3.Error, OSError) as error:
-        target.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            _remove(draft)
         msg = f"{target} cannot be written: {error}"
         raise StoreError(msg) from error
+
+
+def _remove(draft: Path) -> None:
+    for file in (draft, draft.with_name(draft.name + "-journal")):
+        file.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Let a file, or the names in a folder, reach the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def vacuum(store: Store) -> None:

@@ -1,66 +1,57 @@
 """One runner per run: a lease with a fencing token, checked in the same transaction as every write.
 
-Time is judged by the machine's monotonic clock (beats carry its reading and the boot it belongs to), never by
-the wall clock, which may jump; a holder on another machine is judged by whether its count of beats grows. A
-holder whose process is gone, or whose beats stopped for longer than `EXPIRES_AFTER_S`, has lost the lease to
-whoever takes it; should it wake up, its token no longer fits and its writes are refused.
+Whoever runs a run holds its lease, from the moment that a worker claims it. Taking it gives a higher token; a holder
+whose token no longer fits can write nothing: no trial, no status. A lease is lost by a process that is gone at once,
+by one that is stopped after `STOPPED_S` without a beat, by one that is there and hangs after `HUNG_S`, and by one that
+cannot be seen from here after its count of beats stood still for `SILENT_S` under our eyes. Time is the monotonic
+clock, never the wall clock, which may jump: a beat carries its reading, which processes of one boot share.
 """
 
 from __future__ import annotations
 
-import os
-import socket
 import sqlite3
-import subprocess
-import time
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 from rollout_local.errors import LeaseLost, Paused, Refused
+from rollout_local.store.holders import Holder, Machine, State
+from rollout_local.store.row_types import CommandRow
 from rollout_local.store.schema import Store
+from rollout_local.store.selected_types import HeldColumns, Token
 
 BEAT_EVERY_S = 1.0
-EXPIRES_AFTER_S = 2 * BEAT_EVERY_S + 0.5
+STOPPED_S = 2 * BEAT_EVERY_S + 0.5
 """Two missed beats."""
+SILENT_S = 10 * BEAT_EVERY_S
+HUNG_S = 60 * BEAT_EVERY_S
+"""One call in C may keep the interpreter, and with it the beats, for long: a process that is there is left in peace."""
 
 
 @dataclass(frozen=True)
-class Holder:
-    """A process, told apart from a later one with the same number."""
+class Held:
+    """A lease as its row says it."""
 
-    pid: int
-    host: str
-    boot: str
-    process: str
-
-    @classmethod
-    def this(cls) -> Holder:
-        """The calling process."""
-        return cls(os.getpid(), socket.gethostname(), _boot(), _process_start(os.getpid()))
-
-    def is_here(self) -> bool:
-        """It ran on this machine, in this boot or an earlier one."""
-        return self.host == socket.gethostname()
-
-    def is_gone(self) -> bool:
-        """It certainly does not run any more."""
-        return self.is_here() and (self.boot != _boot() or _process_start(self.pid) != self.process)
+    token: int
+    holder: Holder
+    beats: int
+    beat_s: float
 
 
 class Lease:
     """The right to write a run's rows, as long as the token in the database is ours.
 
-    `from_stopped`: it was taken from a process that still exists and may wake up, with its files open.
+    `from_stopped`: it was taken from a process that may still exist and wake up, with its files open.
     """
 
-    def __init__(self, store: Store, run_id: str, token: int, *, from_stopped: bool = False) -> None:
+    def __init__(
+        self, store: Store, run_id: str, token: int, machine: Machine | None = None, *, from_stopped: bool = False
+    ) -> None:
         self.store = store
         self.run_id = run_id
         self.token = token
         self.from_stopped = from_stopped
-        self._beaten = time.monotonic()
+        self._machine = machine or Machine()
+        self._beaten = self._machine.clock()
         self._file = _identity(store.path)
         store.fence = self.check
 
@@ -78,25 +69,24 @@ class Lease:
         if row is None or row[0] != self.token:
             raise LeaseLost(f"another runner has taken over run {self.run_id}; nothing more is written here")
 
-    def beat(self, at: str) -> list[dict[str, Any]]:
+    def beat(self, at: str) -> list[CommandRow]:
         """Say that the holder is alive; returns the requests that wait for it, oldest first."""
-        now = time.monotonic()
+        now = self._machine.clock()
         with self.store.write() as db:
             db.execute("UPDATE leases SET beats = beats + 1, beat_s = ? WHERE run_id = ?", (now, self.run_id))
             db.execute("UPDATE runs SET heartbeat_at = ? WHERE id = ?", (at, self.run_id))
         self._beaten = now
         return self.requests()
 
-    def requests(self) -> list[dict[str, Any]]:
+    def requests(self) -> list[CommandRow]:
         """What others ask of the holder and nobody has heard yet, oldest first."""
-        return self.store.rows(
-            "SELECT * FROM run_commands WHERE run_id = ? AND handled_at IS NULL ORDER BY id", (self.run_id,)
-        )
+        sql = "SELECT * FROM run_commands WHERE run_id = ? AND handled_at IS NULL ORDER BY id"
+        return self.store.select(CommandRow, sql, (self.run_id,))
 
     def require(self) -> None:
         """Before a paid call: after a gap in the beats, look whether the run is still ours."""
-        if time.monotonic() - self._beaten > EXPIRES_AFTER_S:
-            row = self.store.row("SELECT token FROM leases WHERE run_id = ?", (self.run_id,))
+        if self._machine.clock() - self._beaten > STOPPED_S:
+            row = self.store.first(Token, "SELECT token FROM leases WHERE run_id = ?", (self.run_id,))
             if row is None or row["token"] != self.token:
                 raise LeaseLost(f"another runner has taken over run {self.run_id}; nothing more is paid for here")
 
@@ -107,66 +97,109 @@ class Lease:
             db.execute("UPDATE leases SET pid = NULL WHERE run_id = ? AND token = ?", (self.run_id, self.token))
 
 
-def acquire(store: Store, run_id: str) -> Lease:
-    """Take the lease of a run; raises `Refused`, naming the holder, where it is held: at once, or after a beat of a
-    holder on another machine, which is watched for as long as it may be silent.
+def acquire(store: Store, run_id: str, machine: Machine | None = None, *, at: str = "", anew: bool = False) -> Lease:
+    """Take the lease of a run, at `at`, to go on with it or (`anew`) to begin it from the start.
+
+    Raises `Refused`, naming the holder, where it is held: at once, or after a beat of a holder that cannot be seen from
+    here, which is watched for as long as it may be silent.
     """
-    me = Holder.this()
-    stood_still = _watched(store, run_id)
+    machine = machine or Machine()
+    watched = _watched(store, run_id, machine)
     with store.write() as db:
-        row = db.execute(f"SELECT {_HELD} FROM leases WHERE run_id = ?", (run_id,)).fetchone()
-        from_stopped = row is not None and row[1] is not None and _require_lost(run_id, row, stood_still)
-        token = 1 if row is None else int(row[0]) + 1
-        db.execute(
-            "INSERT OR REPLACE INTO leases (run_id, token, pid, host, boot, process, beats, beat_s)"
-            " VALUES (?, ?, ?, ?, ?, ?, 0, ?)",
-            (run_id, token, me.pid, me.host, me.boot, me.process, time.monotonic()),
-        )
-    return Lease(store, run_id, token, from_stopped=from_stopped)
+        held = held_in(db, run_id)
+        from_stopped = held is not None and _require_lost(run_id, held, machine, still=held == watched)
+        token = take(db, run_id, machine, at, anew=anew)
+    return Lease(store, run_id, token, machine, from_stopped=from_stopped)
 
 
-def require_free(store: Store, run_id: str) -> None:
-    """Raise `Refused` where a process on this machine holds the run: said before anything slow is done."""
-    row = _held(store, run_id)
-    if row is not None and Holder(*row[1:5]).is_here():
-        _require_lost(run_id, row, None)
+def take(db: sqlite3.Connection, run_id: str, machine: Machine, at: str, *, anew: bool) -> int:
+    """Write the lease of this process inside a transaction that saw that nobody holds it. Returns its token.
+
+    A pause that nobody has heard is void: the run is gone on with after it. So is a cancel where it begins anew.
+    """
+    me = machine.this()
+    row = db.execute("SELECT token FROM leases WHERE run_id = ?", (run_id,)).fetchone()
+    token = 1 if row is None else int(row[0]) + 1
+    db.execute(
+        "INSERT OR REPLACE INTO leases (run_id, token, pid, host, boot, process, beats, beat_s)"
+        " VALUES (?, ?, ?, ?, ?, ?, 0, ?)",
+        (run_id, token, me.pid, me.host, me.boot, me.process, machine.clock()),
+    )
+    db.execute(
+        "UPDATE run_commands SET handled_at = ?1, note = 'void: it was begun again after that'"
+        " WHERE run_id = ?2 AND handled_at IS NULL AND (action = 'pause' OR (action = 'cancel' AND ?3))",
+        (at, run_id, anew),
+    )
+    return token
+
+
+def require_free(store: Store, run_id: str, machine: Machine | None = None) -> None:
+    """Raise `Refused`, naming the holder, where a run is certainly held: asked before work that would be in vain."""
+    machine = machine or Machine()
+    held = _held(store, run_id)
+    if held is not None and machine.state(held.holder) is not State.ELSEWHERE:
+        _require_lost(run_id, held, machine, still=False)
 
 
 def holder_of(store: Store, run_id: str) -> Holder | None:
     """Who holds a run now, as far as its row says; None where nobody does."""
-    row = store.row("SELECT pid, host, boot, process FROM leases WHERE run_id = ?", (run_id,))
-    return None if row is None or row["pid"] is None else Holder(**row)
+    held = _held(store, run_id)
+    return None if held is None else held.holder
 
 
-_HELD = "token, pid, host, boot, process, beat_s, beats"
+def is_lost(held: Held, machine: Machine, *, still: bool) -> bool:
+    """Whether a lease may be taken from its holder. `still`: its beats stood still for `SILENT_S` as we watched."""
+    silent = machine.clock() - held.beat_s
+    match machine.state(held.holder):
+        case State.GONE:
+            return True
+        case State.STOPPED:
+            return silent > STOPPED_S
+        case State.THERE:
+            return silent > HUNG_S
+        case State.ELSEWHERE:
+            return still
 
 
-def _held(store: Store, run_id: str) -> tuple[Any, ...] | None:
-    row = store.row(f"SELECT {_HELD} FROM leases WHERE run_id = ? AND pid IS NOT NULL", (run_id,))
-    return None if row is None else tuple(row.values())
+def held_in(db: sqlite3.Connection, run_id: str) -> Held | None:
+    """The lease of a run inside a transaction; None where nobody holds it."""
+    row = db.execute(f"SELECT {HELD} FROM leases WHERE run_id = ? AND pid IS NOT NULL", (run_id,)).fetchone()
+    return None if row is None else Held(row[0], Holder(*row[1:5]), row[5], row[6])
 
 
-def _watched(store: Store, run_id: str) -> tuple[Any, ...] | None:
-    """The row of a holder on another machine, whose clock is not ours, if its beats stood still long enough."""
-    seen = _held(store, run_id)
-    if seen is None or Holder(*seen[1:5]).is_here():
+def held_of(row: HeldColumns) -> Held | None:
+    """The lease that a row with the columns `HELD` names; None where nobody holds it."""
+    if row["pid"] is None:
         return None
-    deadline = time.monotonic() + EXPIRES_AFTER_S
-    while time.monotonic() < deadline:
-        time.sleep(0.05)
+    return Held(row["token"], Holder(row["pid"], row["host"], row["boot"], row["process"]), row["beats"], row["beat_s"])
+
+
+HELD = "token, pid, host, boot, process, beats, beat_s"
+
+
+def _held(store: Store, run_id: str) -> Held | None:
+    with store.reading() as db:
+        return held_in(db, run_id)
+
+
+def _watched(store: Store, run_id: str, machine: Machine) -> Held | None:
+    """The lease of a holder that cannot be seen from here, if its beats stood still for long enough; None otherwise."""
+    seen = _held(store, run_id)
+    if seen is None or machine.state(seen.holder) is not State.ELSEWHERE:
+        return None
+    deadline = machine.clock() + SILENT_S
+    while machine.clock() < deadline:
+        machine.wait(0.05)
         if _held(store, run_id) != seen:
             return None
     return seen
 
 
-def _require_lost(run_id: str, row: tuple[Any, ...], stood_still: tuple[Any, ...] | None) -> bool:
+def _require_lost(run_id: str, held: Held, machine: Machine, *, still: bool) -> bool:
     """Raise where the holder still has the lease; True where it has lost it and yet may be there."""
-    holder, beat_s = Holder(*row[1:5]), row[5]
-    if holder.is_gone():
-        return False
-    if row == stood_still or (holder.is_here() and time.monotonic() - beat_s > EXPIRES_AFTER_S):
-        return True
-    msg = f"run {run_id} is being run by process {holder.pid} on {holder.host}"
+    if is_lost(held, machine, still=still):
+        return machine.state(held.holder) is not State.GONE
+    msg = f"run {run_id} is being run by process {held.holder.pid} on {held.holder.host}"
     raise Refused(msg)
 
 
@@ -177,28 +210,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-@cache
-def _boot() -> str:
-    """What tells this boot of the machine from others."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        command = ["/usr/sbin/sysctl", "-n", "kern.boottime"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a constant
-        return done.stdout.strip()
-
-
-def _process_start(pid: int) -> str:
-    """When a process began, as the system says it; empty where there is none."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        if Path("/proc/self").exists():
-            return ""
-        command = ["/bin/ps", "-o", "lstart=", "-p", str(pid)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a number
-        return done.stdout.strip()
-    after_name = stat.rpartition(")")[2].split()
-    return "" if after_name[0] in "ZX" else after_name[19]

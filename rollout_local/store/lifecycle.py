@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from rollout_local.domain.run import MOVES, Phase, RunStatus, StopReason
+from rollout_local.store import chain
+from rollout_local.store.row_types import CommandRow
 from rollout_local.store.schema import Store
 
 
-def insert_run(store: Store, row: Mapping[str, Any]) -> None:
+def insert_run(store: Store, row: Mapping[str, object]) -> None:
     """Write a new run."""
     columns, marks = ", ".join(row), ", ".join("?" * len(row))
     with store.write() as db:
         db.execute(f"INSERT INTO runs ({columns}) VALUES ({marks})", tuple(row.values()))
+        chain.append(db, str(row["id"]), "runs")
 
 
-def move(store: Store, run_id: str, expected: Collection[RunStatus], to: RunStatus, **changes: Any) -> bool:
+def move(store: Store, run_id: str, expected: Collection[RunStatus], to: RunStatus, **changes: object) -> bool:
     """Change a run's status if it is one of `expected`; other columns change with it. True if it happened."""
     legal = [status for status in expected if to in MOVES[status]]
     assert legal, f"nothing in {expected} may become {to}"
+    if changes.get("message"):
+        changes["message"] = store.redactor.text(str(changes["message"]))
     assignments = "".join(f", {column} = ?" for column in changes)
     marks = ", ".join("?" * len(legal))
     with store.write() as db:
@@ -38,7 +42,7 @@ def begin_attempt(store: Store, run_id: str, *, pid: int, host: str, at: str) ->
         db.execute(
             "UPDATE runs SET attempt = ?, metric_calls = 0, trial_count = 0, error_count = 0, cost_usd = 0,"
             " degraded = 0, baseline_candidate_id = NULL, best_candidate_id = NULL, stop_reason = NULL,"
-            " message = NULL, phase = NULL, finished_at = NULL, rev = rev + 1 WHERE id = ?",
+            " message = NULL, phase = NULL, finished_at = NULL, wants_fresh = 0, rev = rev + 1 WHERE id = ?",
             (number, run_id),
         )
         db.execute(
@@ -77,12 +81,6 @@ def set_phase(store: Store, run_id: str, phase: Phase) -> None:
         db.execute("UPDATE runs SET phase = ?, rev = rev + 1 WHERE id = ?", (phase, run_id))
 
 
-def beat(store: Store, run_id: str, at: str) -> None:
-    """Say that the runner is alive."""
-    with store.write() as db:
-        db.execute("UPDATE runs SET heartbeat_at = ? WHERE id = ?", (at, run_id))
-
-
 def set_candidates(store: Store, run_id: str, *, baseline: int | None = None, best: int | None = None) -> None:
     """Name the baseline and the best candidate, as the runner says."""
     with store.write() as db:
@@ -106,6 +104,13 @@ def set_inputs(store: Store, run_id: str, fingerprint: str, inputs_json: str, ta
             "UPDATE runs SET fingerprint = ?, fingerprint_json = ?, target_row_id = ? WHERE id = ?",
             (fingerprint, inputs_json, target_row, run_id),
         )
+        chain.append(db, run_id, "runs")
+
+
+def set_confirmed(store: Store, run_id: str, seal: str) -> None:
+    """Keep the seal of what the user has confirmed that a run reaches for."""
+    with store.write() as db:
+        db.execute("UPDATE runs SET confirmed = ?, rev = rev + 1 WHERE id = ?", (seal, run_id))
 
 
 def set_stop_reason(store: Store, run_id: str, reason: StopReason) -> None:
@@ -122,11 +127,13 @@ def set_degraded(store: Store, run_id: str, *, degraded: bool) -> None:
 
 def add_report(store: Store, run_id: str, attempt: int, report_json: str, created_at: str) -> None:
     """Append a promotion report; the newest one of an attempt is the one that is shown."""
+    report_json = store.redactor.json_text(report_json)
     with store.write() as db:
-        db.execute(
+        report_id = db.execute(
             "INSERT INTO reports (run_id, attempt, report_json, created_at) VALUES (?, ?, ?, ?)",
             (run_id, attempt, report_json, created_at),
-        )
+        ).lastrowid
+        chain.append(db, run_id, "reports", report_id or 0)
 
 
 def add_command(store: Store, run_id: str, action: str, actor: str, at: str) -> int:
@@ -142,10 +149,17 @@ def add_command(store: Store, run_id: str, action: str, actor: str, at: str) -> 
         )
 
 
-def waiting_commands(store: Store, actions: Collection[str], project: str | None = None) -> list[dict[str, Any]]:
+def is_asked(store: Store, run_id: str, action: str) -> bool:
+    """Whether this is asked of a run already, and nobody has heard it yet."""
+    sql = "SELECT 1 FROM run_commands WHERE run_id = ? AND action = ? AND handled_at IS NULL"
+    return store.has(sql, (run_id, action))
+
+
+def waiting_commands(store: Store, actions: Collection[str], project: str | None = None) -> list[CommandRow]:
     """Requests of these kinds that nobody has heard yet (on runs of a project), oldest first."""
     marks = ", ".join("?" * len(actions))
-    return store.rows(
+    return store.select(
+        CommandRow,
         f"SELECT k.* FROM run_commands k JOIN runs r ON r.id = k.run_id WHERE k.handled_at IS NULL"
         f" AND k.action IN ({marks}) AND coalesce(?, r.project) = r.project ORDER BY k.id",
         (*actions, project),

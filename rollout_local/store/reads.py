@@ -1,11 +1,34 @@
-"""Every select that shows a run. Rows are dicts; JSON columns come as they are stored."""
+"""Every select that shows a run. Rows are typed dicts; JSON columns come as they are stored."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from rollout_local.errors import NotFound
+from rollout_local.errors import NotFound, StoreError
+from rollout_local.store.contents import candidate_fits
+from rollout_local.store.row_types import (
+    CandidateRow,
+    EventRow,
+    PhaseCallsRow,
+    RunRow,
+    SpanRow,
+    TargetRow,
+    TraceRow,
+    TrialRow,
+)
 from rollout_local.store.schema import Store
+from rollout_local.store.selected_types import (
+    Count,
+    Edge,
+    JudgedProposal,
+    ListedRun,
+    NumberedTrial,
+    Point,
+    ReportText,
+    RunInLogDir,
+    Said,
+    TaskOutput,
+    TraceOwner,
+    Wins,
+)
 
 RUN_COLUMNS = (
     "id, name, project, run_ref, tags_json, status, phase, stop_reason, message, target_id, dataset_id, optimizer,"
@@ -15,10 +38,10 @@ RUN_COLUMNS = (
 )
 
 
-def run(store: Store, reference: str) -> dict[str, Any]:
+def run(store: Store, reference: str) -> RunRow:
     """The run with this id, unique prefix of an id, name, or `latest`; raises `NotFound` otherwise."""
     if reference == "latest":
-        found = store.rows("SELECT * FROM runs ORDER BY created_at DESC, rowid DESC LIMIT 1")
+        found = store.select(RunRow, "SELECT * FROM runs ORDER BY created_at DESC, rowid DESC LIMIT 1")
         if not found:
             msg = f"there is no run in {store.path} yet; begin with `rollout optimize run`"
             raise NotFound(msg)
@@ -26,10 +49,11 @@ def run(store: Store, reference: str) -> dict[str, Any]:
     if not reference.strip():
         msg = "the id of a run is empty; give one that `rollout optimize list` shows, the beginning of one, or `latest`"
         raise NotFound(msg)
-    exact = store.row("SELECT * FROM runs WHERE id = ?", (reference,))
+    exact = store.first(RunRow, "SELECT * FROM runs WHERE id = ?", (reference,))
     if exact:
         return exact
-    found = store.rows(
+    found = store.select(
+        RunRow,
         "SELECT * FROM runs WHERE (substr(id, 1, length(?1)) = ?1 OR substr(id, 5, length(?1)) = ?1"
         " OR name = ?1) ORDER BY created_at LIMIT 6",
         (reference,),
@@ -51,9 +75,10 @@ def runs(
     tag: str | None = None,
     project: str | None = None,
     limit: int = 100,
-) -> list[dict[str, Any]]:
+) -> list[ListedRun]:
     """Runs with the scores of baseline and best, newest first, filtered by whatever is given."""
-    return store.rows(
+    return store.select(
+        ListedRun,
         f"""SELECT {", ".join("r." + column.strip() for column in RUN_COLUMNS.split(","))},
             b.val_mean AS baseline_val, c.val_mean AS best_val, b.holdout_mean AS baseline_holdout,
             c.holdout_mean AS best_holdout, c.number AS best_number
@@ -66,28 +91,41 @@ def runs(
     )
 
 
-def target(store: Store, row_id: int) -> dict[str, Any]:
+def target(store: Store, row_id: int) -> TargetRow:
     """A synced target."""
-    row = store.row("SELECT * FROM targets WHERE row_id = ?", (row_id,))
+    row = store.first(TargetRow, "SELECT * FROM targets WHERE row_id = ?", (row_id,))
     assert row is not None
     return row
 
 
-def candidates(store: Store, run_id: str, attempt: int) -> list[dict[str, Any]]:
-    """Candidates of an attempt in the order of proposal."""
-    return store.rows("SELECT * FROM candidates WHERE run_id = ? AND attempt = ? ORDER BY number", (run_id, attempt))
+def candidates(store: Store, run_id: str, attempt: int) -> list[CandidateRow]:
+    """Candidates of an attempt in the order of proposal; raises `StoreError` as `candidate` does."""
+    sql = "SELECT * FROM candidates WHERE run_id = ? AND attempt = ? ORDER BY number"
+    found = store.select(CandidateRow, sql, (run_id, attempt))
+    return [_whole(store, row) for row in found]
 
 
-def candidate(store: Store, candidate_id: int) -> dict[str, Any]:
-    """One candidate."""
-    row = store.row("SELECT * FROM candidates WHERE id = ?", (candidate_id,))
+def candidate(store: Store, candidate_id: int) -> CandidateRow:
+    """One candidate; raises `StoreError` where its text was changed after it was written."""
+    row = store.first(CandidateRow, "SELECT * FROM candidates WHERE id = ?", (candidate_id,))
     assert row is not None
+    return _whole(store, row)
+
+
+def _whole(store: Store, row: CandidateRow) -> CandidateRow:
+    if not candidate_fits(row):
+        msg = (
+            f"the text of candidate {row['number']} of run {row['run_id']} in {store.path} was changed after it was"
+            " written; take the file back from a backup (`rollout db check` says what else is not as it was)"
+        )
+        raise StoreError(msg)
     return row
 
 
-def parents(store: Store, run_id: str, attempt: int) -> list[dict[str, Any]]:
+def parents(store: Store, run_id: str, attempt: int) -> list[Edge]:
     """Edges of the lineage as candidate numbers, `child` and `parent`."""
-    return store.rows(
+    return store.select(
+        Edge,
         "SELECT c.number AS child, p.number AS parent FROM candidate_parents e"
         " JOIN candidates c ON c.id = e.candidate_id JOIN candidates p ON p.id = e.parent_id"
         " WHERE c.run_id = ? AND c.attempt = ? ORDER BY 1, 2",
@@ -95,9 +133,10 @@ def parents(store: Store, run_id: str, attempt: int) -> list[dict[str, Any]]:
     )
 
 
-def proposals(store: Store, run_id: str, attempt: int) -> list[dict[str, Any]]:
+def proposals(store: Store, run_id: str, attempt: int) -> list[JudgedProposal]:
     """Proposals of an attempt in order, with the numbers of parent and candidate."""
-    return store.rows(
+    return store.select(
+        JudgedProposal,
         "SELECT p.*, c.number AS candidate_number, q.number AS parent_number FROM proposals p"
         " LEFT JOIN candidates c ON c.id = p.candidate_id LEFT JOIN candidates q ON q.id = p.parent_candidate_id"
         " WHERE p.run_id = ? AND p.attempt = ? ORDER BY p.iteration, p.component, p.id",
@@ -105,9 +144,10 @@ def proposals(store: Store, run_id: str, attempt: int) -> list[dict[str, Any]]:
     )
 
 
-def final_trials(store: Store, run_id: str, attempt: int) -> list[dict[str, Any]]:
+def final_trials(store: Store, run_id: str, attempt: int) -> list[NumberedTrial]:
     """Final trials of an attempt, with the candidate's number, sorted by key."""
-    return store.rows(
+    return store.select(
+        NumberedTrial,
         "SELECT t.*, c.number AS candidate_number FROM trials t JOIN candidates c ON c.id = t.candidate_id"
         " WHERE t.run_id = ? AND t.attempt = ? AND t.superseded_by IS NULL"
         " ORDER BY t.candidate_hash, t.split, t.task_name, t.occurrence",
@@ -115,9 +155,10 @@ def final_trials(store: Store, run_id: str, attempt: int) -> list[dict[str, Any]
     )
 
 
-def trials_of(store: Store, candidate_id: int, split: str) -> list[dict[str, Any]]:
+def trials_of(store: Store, candidate_id: int, split: str) -> list[TrialRow]:
     """Final trials of one candidate on one split, by task."""
-    return store.rows(
+    return store.select(
+        TrialRow,
         "SELECT * FROM trials WHERE candidate_id = ? AND split = ? AND superseded_by IS NULL"
         " ORDER BY task_name, occurrence",
         (candidate_id, split),
@@ -130,7 +171,8 @@ def frontier(store: Store, run_id: str, attempt: int) -> dict[int, int]:
     Along the index of the best scores: tops first, then those who reach them. A plain grouping of 60 candidates on
     200 tasks takes 70 ms, this 4.
     """
-    rows = store.rows(
+    rows = store.select(
+        Wins,
         "SELECT c.number, count(*) AS wins FROM ("
         "   SELECT task_name, max(best) AS top FROM candidate_tasks WHERE run_id = ?1 AND split = 'val'"
         "   AND candidate_id IN (SELECT id FROM candidates WHERE run_id = ?1 AND attempt = ?2) GROUP BY task_name) m"
@@ -141,9 +183,10 @@ def frontier(store: Store, run_id: str, attempt: int) -> dict[int, int]:
     return {row["number"]: row["wins"] for row in rows}
 
 
-def outputs_of_task(store: Store, run_id: str, attempt: int, task: str, limit: int) -> list[dict[str, Any]]:
+def outputs_of_task(store: Store, run_id: str, attempt: int, task: str, limit: int) -> list[TaskOutput]:
     """Scored final trials of one task over all candidates, best first; of equals the earlier candidate."""
-    return store.rows(
+    return store.select(
+        TaskOutput,
         "SELECT t.id, t.score, t.output, t.output_kind, t.feedback, t.split, c.number AS candidate FROM trials t"
         " JOIN candidates c ON c.id = t.candidate_id WHERE t.run_id = ? AND t.attempt = ? AND t.task_name = ?"
         " AND t.score IS NOT NULL AND t.superseded_by IS NULL"
@@ -152,20 +195,89 @@ def outputs_of_task(store: Store, run_id: str, attempt: int, task: str, limit: i
     )
 
 
-def phase_calls(store: Store, run_id: str, attempt: int) -> dict[str, dict[str, Any]]:
+def phase_calls(store: Store, run_id: str, attempt: int) -> dict[str, PhaseCallsRow]:
     """Executions asked and spent by phase."""
-    rows = store.rows("SELECT * FROM phase_calls WHERE run_id = ? AND attempt = ?", (run_id, attempt))
+    sql = "SELECT * FROM phase_calls WHERE run_id = ? AND attempt = ?"
+    rows = store.select(PhaseCallsRow, sql, (run_id, attempt))
     return {row["phase"]: row for row in rows}
+
+
+def series(store: Store, run_id: str, attempt: int, name: str) -> list[tuple[int, float]]:
+    """A series of an attempt as (step, value)."""
+    sql = "SELECT step, value FROM metrics WHERE run_id = ? AND attempt = ? AND name = ? ORDER BY step"
+    return [(row["step"], row["value"]) for row in store.select(Point, sql, (run_id, attempt, name))]
+
+
+def trials_without_a_call(store: Store) -> int:
+    """Final trials of which no step was replayed from a recording."""
+    found = store.first(
+        Count,
+        "SELECT count(*) AS n FROM trials t WHERE superseded_by IS NULL AND NOT EXISTS"
+        " (SELECT 1 FROM span_records s WHERE s.trace_id = t.trace_id AND s.replayed)",
+    )
+    return found["n"] if found else 0
+
+
+def runs_with_log_dirs(store: Store) -> list[RunInLogDir]:
+    """Runs that have a log_dir, oldest first."""
+    return store.select(
+        RunInLogDir,
+        "SELECT id, status, attempt, log_dir FROM runs WHERE log_dir IS NOT NULL ORDER BY created_at",
+    )
+
+
+def is_there(store: Store, run_id: str) -> bool:
+    """Whether the file has a run with this id."""
+    return store.has("SELECT 1 FROM runs WHERE id = ?", (run_id,))
+
+
+def trial(store: Store, trial_id: int | None) -> TrialRow | None:
+    """A trial, whole."""
+    return store.first(TrialRow, "SELECT * FROM trials WHERE id = ?", (trial_id,))
+
+
+def trace(store: Store, trace_id: str) -> TraceRow | None:
+    """A trace."""
+    return store.first(TraceRow, "SELECT * FROM traces WHERE id = ?", (trace_id,))
+
+
+def trace_owner(store: Store, trace_id: str) -> TraceOwner | None:
+    """The run and the trial of a trace."""
+    return store.first(TraceOwner, "SELECT id, run_id, trial_id FROM traces WHERE id = ?", (trace_id,))
+
+
+def spans(store: Store, trace_id: str, limit: int) -> list[SpanRow]:
+    """The first steps of a trace."""
+    sql = "SELECT * FROM spans WHERE trace_id = ? ORDER BY started_at, id LIMIT ?"
+    return store.select(SpanRow, sql, (trace_id, limit))
+
+
+def newest_point(store: Store, run_id: str, attempt: int, name: str) -> float | None:
+    """The last value of a series, or None."""
+    sql = "SELECT step, value FROM metrics WHERE run_id = ? AND attempt = ? AND name = ? ORDER BY step DESC LIMIT 1"
+    row = store.first(Point, sql, (run_id, attempt, name))
+    return None if row is None else row["value"]
 
 
 def newest_report(store: Store, run_id: str, attempt: int) -> str | None:
     """The newest promotion report of an attempt as JSON text, or None."""
-    row = store.row(
-        "SELECT report_json FROM reports WHERE run_id = ? AND attempt = ? ORDER BY id DESC LIMIT 1", (run_id, attempt)
-    )
+    sql = "SELECT report_json FROM reports WHERE run_id = ? AND attempt = ? ORDER BY id DESC LIMIT 1"
+    row = store.first(ReportText, sql, (run_id, attempt))
     return row["report_json"] if row else None
 
 
-def events(store: Store, run_id: str, *, after: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
+def messages_about(store: Store, run_id: str, attempt: int, about: str) -> list[str]:
+    """The log lines of an attempt that say what they are about, oldest first, each once."""
+    rows = store.select(
+        Said,
+        "SELECT message FROM events WHERE run_id = ? AND attempt = ? AND json_extract(data_json, '$.about') = ?"
+        " GROUP BY message ORDER BY min(id)",
+        (run_id, attempt, about),
+    )
+    return [row["message"] for row in rows]
+
+
+def events(store: Store, run_id: str, *, after: int = 0, limit: int = 1000) -> list[EventRow]:
     """Log lines of a run after the line `after`, oldest first."""
-    return store.rows("SELECT * FROM events WHERE run_id = ? AND id > ? ORDER BY id LIMIT ?", (run_id, after, limit))
+    sql = "SELECT * FROM events WHERE run_id = ? AND id > ? ORDER BY id LIMIT ?"
+    return store.select(EventRow, sql, (run_id, after, limit))

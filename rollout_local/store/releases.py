@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from typing import Any
 
 from rollout_local.errors import NotFound
 from rollout_local.store.lifecycle import mark_handled
+from rollout_local.store.row_types import CapabilityRow, CapabilityVersionRow, NewPromotion, PromotionRow
 from rollout_local.store.schema import Store
+from rollout_local.store.selected_types import Count, ListedVersion, PendingPromotion
 
-Row = dict[str, Any]
 
-
-def add_version(store: Store, row: Mapping[str, Any]) -> bool:
+def add_version(store: Store, row: Mapping[str, object]) -> bool:
     """Write a new version (and its capability, where it is the first); False where the version is taken."""
     with store.write() as db:
         return insert_version(db, row)
 
 
-def insert_version(db: sqlite3.Connection, row: Mapping[str, Any]) -> bool:
+def insert_version(db: sqlite3.Connection, row: Mapping[str, object]) -> bool:
     """The same inside a transaction that is open already."""
     db.execute(
         "INSERT INTO capabilities (name, description, created_at) VALUES (:name, :description, :created_at)"
         " ON CONFLICT DO NOTHING",
         row,
     )
-    major, minor, patch = (int(part) for part in row["version"].split("."))
+    major, minor, patch = (int(part) for part in str(row["version"]).split("."))
     whole = {"promoted_from_run": None, **row, "major": major, "minor": minor, "patch": patch}
     columns, marks = ", ".join(whole), ", ".join(f":{column}" for column in whole)
     written = db.execute(
@@ -35,19 +34,19 @@ def insert_version(db: sqlite3.Connection, row: Mapping[str, Any]) -> bool:
     return bool(written)
 
 
-def version(store: Store, name: str, number: str) -> Row | None:
+def version(store: Store, name: str, number: str) -> CapabilityVersionRow | None:
     """One version of a capability, or None."""
-    return store.row("SELECT * FROM capability_versions WHERE name = ? AND version = ?", (name, number))
+    sql = "SELECT * FROM capability_versions WHERE name = ? AND version = ?"
+    return store.first(CapabilityVersionRow, sql, (name, number))
 
 
-def newest(store: Store, name: str) -> Row | None:
+def newest(store: Store, name: str) -> CapabilityVersionRow | None:
     """The highest version of a capability, or None."""
-    return store.row(
-        "SELECT * FROM capability_versions WHERE name = ? ORDER BY major DESC, minor DESC, patch DESC LIMIT 1", (name,)
-    )
+    sql = "SELECT * FROM capability_versions WHERE name = ? ORDER BY major DESC, minor DESC, patch DESC LIMIT 1"
+    return store.first(CapabilityVersionRow, sql, (name,))
 
 
-def find_version(store: Store, reference: str) -> Row:
+def find_version(store: Store, reference: str) -> CapabilityVersionRow:
     """The row of `NAME@VERSION`, or of `NAME` (its newest); raises `NotFound` naming what there is."""
     name, _, number = reference.partition("@")
     found = version(store, name, number) if number else newest(store, name)
@@ -64,24 +63,25 @@ def find_version(store: Store, reference: str) -> Row:
     raise NotFound(msg)
 
 
-def versions(store: Store, name: str | None = None) -> list[Row]:
+def versions(store: Store, name: str | None = None) -> list[ListedVersion]:
     """Every version (of one capability) without its files, oldest version first."""
-    return store.rows(
+    return store.select(
+        ListedVersion,
         "SELECT id, name, version, description, content_hash, manifest_json, agents_json, promoted_from_run, created_at"
         " FROM capability_versions WHERE ?1 IS NULL OR name = ?1 ORDER BY name, major, minor, patch",
         (name,),
     )
 
 
-def capabilities(store: Store) -> list[Row]:
+def capabilities(store: Store) -> list[CapabilityRow]:
     """Every capability by name."""
-    return store.rows("SELECT * FROM capabilities ORDER BY name")
+    return store.select(CapabilityRow, "SELECT * FROM capabilities ORDER BY name")
 
 
 def add_promotion(
     store: Store,
-    row: Mapping[str, Any],
-    release: Mapping[str, Any] | None = None,
+    row: NewPromotion,
+    release: Mapping[str, object] | None = None,
     *,
     said: str = "promoted",
     request: int | None = None,
@@ -123,14 +123,28 @@ def _stands(db: sqlite3.Connection, promotion: int) -> bool:
     return found is not None
 
 
-def promotions(store: Store, run_id: str | None = None) -> list[Row]:
+def promotions(store: Store, run_id: str | None = None) -> list[PromotionRow]:
     """Every promotion (of one run), oldest first."""
-    return store.rows("SELECT * FROM promotions WHERE ?1 IS NULL OR run_id = ?1 ORDER BY id", (run_id,))
+    sql = "SELECT * FROM promotions WHERE ?1 IS NULL OR run_id = ?1 ORDER BY id"
+    return store.select(PromotionRow, sql, (run_id,))
 
 
-def standing(store: Store, run_id: str) -> Row | None:
+def pending(store: Store) -> list[PendingPromotion]:
+    """Promotions whose file may not have taken its place yet: their process died, or is at it."""
+    sql = "SELECT id, to_path, text, pending FROM promotions WHERE pending IS NOT NULL ORDER BY id"
+    return store.select(PendingPromotion, sql)
+
+
+def set_landed(store: Store, promotion: int) -> None:
+    """The file of a promotion is in its place."""
+    with store.write() as db:
+        db.execute("UPDATE promotions SET pending = NULL WHERE id = ?", (promotion,))
+
+
+def standing(store: Store, run_id: str) -> PromotionRow | None:
     """The newest promotion of a run that is not taken back, or None."""
-    return store.row(
+    return store.first(
+        PromotionRow,
         "SELECT * FROM promotions WHERE run_id = ? AND reverts IS NULL AND reverted_by IS NULL"
         " ORDER BY id DESC LIMIT 1",
         (run_id,),
@@ -139,10 +153,16 @@ def standing(store: Store, run_id: str) -> Row | None:
 
 def holdout_trials_in_search(store: Store, run_id: str, attempt: int) -> int:
     """Trials of the search on holdout tasks: a run of ours has none."""
-    found = store.row(
+    found = store.first(
+        Count,
         "SELECT count(*) AS n FROM trials"
         " WHERE run_id = ? AND attempt = ? AND phase = 'searching' AND split = 'holdout'",
         (run_id, attempt),
     )
     assert found is not None
-    return int(found["n"])
+    return found["n"]
+
+
+def is_agent(store: Store, name: str) -> bool:
+    """Whether a target is an agent of some published version."""
+    return store.has("SELECT 1 FROM capability_versions WHERE ? LIKE name || '@' || version || ':%'", (name,))

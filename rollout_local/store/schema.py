@@ -5,28 +5,44 @@ The file is WAL with STRICT tables and foreign keys. A commit returns when the r
 connections write and checkpoint at once (its WAL-reset fault), so every write transaction, checkpoint and
 migration of ours is held under one file lock there.
 
+What executions and models said is written without secrets: the row makers of this package pass it through the store's
+`redactor`. Whoever composes a run sets one that knows the values; nothing here reads an environment. What names
+things (ids, hashes, tasks) and what the user wrote for the run (dataset, verifiers) is kept as it is.
+
 Migrations are numbered functions; nobody edits one that has landed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from sqlite_utils import Database, Migrations
 
+from rollout_local import locks
 from rollout_local.errors import Paused, StoreError
-from rollout_local.store import ddl_durable, ddl_programs, ddl_releases
+from rollout_local.redaction import Redactor
+from rollout_local.store import chain, ddl_durable, ddl_programs, ddl_releases, fixed
 from rollout_local.store.ddl import TABLES, TRIGGERS, VIEWS
+
+Tell = Callable[[str], None]
+Row = TypeVar("Row")
+Parameters = Sequence[object] | Mapping[str, object]
+
+
+def _untold(_sentence: str) -> None:
+    """Nobody is there to be told."""
+
 
 APPLICATION_ID = 0x524F4C4F  # "ROLO": tells our files from other programs'
 BUSY_TIMEOUT_S = 30.0
+BUSY_AGAIN_S = 1.0
+"""The same, once a connection was waited for in vain."""
 WAL_FAULT_FIXED_IN = (3, 51, 3)
 CHECKPOINT_EVERY = 1000
 """Write transactions between two checkpoints, where SQLite may not make them by itself."""
@@ -63,17 +79,102 @@ def _programs(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations(name="0006_journal_formats")
+def _journal_formats(db: Database) -> None:
+    db.execute("ALTER TABLE journal_entries ADD COLUMN format INTEGER NOT NULL DEFAULT 1")
+    for column in {"queued", "wants_fresh"} - {column.name for column in db["runs"].columns}:
+        # 0002 was edited once after it had landed: the files that were made before that lack these
+        db.execute(f"ALTER TABLE runs ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0")
+    for (run_id,) in db.execute("SELECT id FROM runs ORDER BY created_at, id").fetchall():
+        chain.complete(db.conn, run_id, made_as=2)
+
+
+@migrations(name="0007_claims_are_leases")
+def _claims_are_leases(db: Database) -> None:
+    db.execute("ALTER TABLE runs ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0")
+    db.execute("ALTER TABLE runs ADD COLUMN folder TEXT")
+
+
+@migrations(name="0008_seals")
+def _seals(db: Database) -> None:
+    for table in ("runs", "verifiers", "datasets"):
+        db.execute(f"ALTER TABLE {table} ADD COLUMN confirmed TEXT")
+    db.execute("ALTER TABLE promotions ADD COLUMN pending TEXT")
+
+
+DROPPED_INDEXES = ("trials_alike", "trials_trace", "traces_of_run", "trials_of_candidate")
+
+
+@migrations(name="0009_fewer_indexes")
+def _fewer_indexes(db: Database) -> None:
+    """Each index costs every trial a page of the WAL or two: one finds a trial by its key, and its like elsewhere."""
+    for name in ("trials_key", "trials_alike", "trials_trace", "traces_of_run"):
+        db.execute(f"DROP INDEX IF EXISTS {name}")
+    db.execute(
+        "CREATE UNIQUE INDEX trials_key ON trials (candidate_hash, task_name, run_id, attempt, split, occurrence)"
+        " WHERE superseded_by IS NULL"
+    )
+
+
+@migrations(name="0010_narrow_keys")
+def _narrow_keys(db: Database) -> None:
+    """A trial's key by its candidate's row, not by its hash; traces where a row longer than a page's share has room.
+
+    A candidate's row names its run and attempt, and is short: the key also finds the trials of a candidate.
+    """
+    for name in ("trials_key", "trials_of_candidate", "candidates_hash", "candidate_tasks_best"):
+        db.execute(f"DROP INDEX {name}")
+    db.execute("CREATE INDEX candidates_hash ON candidates (content_hash, run_id, attempt)")
+    db.execute(
+        "CREATE UNIQUE INDEX trials_key ON trials (candidate_id, task_name, split, occurrence)"
+        " WHERE superseded_by IS NULL"
+    )
+    db.execute("CREATE INDEX candidate_tasks_best ON candidate_tasks (run_id, task_name, best) WHERE split = 'val'")
+    db.execute("CREATE INDEX trials_superseded_of_candidate ON trials (candidate_id) WHERE superseded_by IS NOT NULL")
+    db.execute(
+        "CREATE TABLE new_traces (id TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL, run_id TEXT,"
+        " trial_id INTEGER REFERENCES trials(id), attributes_json TEXT NOT NULL DEFAULT '{}',"
+        " started_at TEXT NOT NULL, duration_s REAL NOT NULL) STRICT"
+    )
+    db.execute("INSERT INTO new_traces SELECT * FROM traces")
+    db.execute("DROP TABLE traces")
+    db.execute("ALTER TABLE new_traces RENAME TO traces")
+
+
 class Store:
     """One open database file. Safe to share between threads: a lock serialises use of its connection."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, tell: Tell = _untold, *, is_fixed: bool = False
+    ) -> None:
         self.path = path
+        self.is_fixed = is_fixed
+        """Nobody may write the file here: it is only read."""
         self._connection = connection
         self._lock = threading.RLock()
-        self._file_lock = _FileLock(path) if sqlite3.sqlite_version_info < WAL_FAULT_FIXED_IN else None
+        locked = sqlite3.sqlite_version_info < WAL_FAULT_FIXED_IN and not is_fixed
+        self._file_lock = _file_lock(path, tell) if locked else None
         self._writes = 0
+        self._pid = os.getpid()
         self.fence: Callable[[sqlite3.Connection], None] | None = None
         """Set by whoever runs a run: called first in every write transaction, raises where the run is not theirs."""
+        self._patience = self._waits = BUSY_TIMEOUT_S
+        self._lost: Exception | None = None
+        """Why this connection is of no use any more."""
+        self.redactor = Redactor({})
+        """Takes secrets out of what is written; set by whoever knows which values are secret."""
+
+    def heed_in_waits(self, heed: Callable[[], None]) -> None:
+        """Let what `heed` raises (a stop) end a long wait for another process."""
+        if self._file_lock is not None:
+            self._file_lock.heed = heed
+
+    def wait_at_most(self, seconds: float) -> None:
+        """How long to wait for another process that writes: less, where somebody sits in front of it."""
+        self._patience = seconds
+        self._wait(seconds)
+        if self._file_lock is not None:
+            self._file_lock.timeout = seconds
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -82,20 +183,41 @@ class Store:
         Where the file cannot be written (a full disk, a file that vanished), raises `Paused` while a run is being
         run through this store, since DSPy would make a score of 0 of any `Exception`; `StoreError` otherwise.
         """
-        with self._lock, self._file_lock or contextlib.nullcontext(), self._explained():
+        self._require_own_process()
+        if self.is_fixed:
+            raise StoreError(_read_only(self.path))
+        with self._lock, self._explained(), self._file_lock or contextlib.nullcontext():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 if self.fence is not None:
                     self.fence(self._connection)
                 yield self._connection
                 self._connection.execute("COMMIT")
+                self._wait(self._patience)
             except BaseException:
                 if self._connection.in_transaction:  # SQLite undoes some itself: a full disk, an I/O error
                     self._connection.execute("ROLLBACK")
                 raise
             self._checkpoint_now_and_then()
 
+    @contextlib.contextmanager
+    def still(self) -> Iterator[None]:
+        """Nobody writes while the block reads."""
+        if self.is_fixed:
+            yield
+            return
+        with self.write():
+            yield
+
+    def _require_own_process(self) -> None:
+        if os.getpid() != self._pid:
+            msg = (
+                f"{self.path} was opened by process {self._pid}; a process forked from it can neither read nor write it"
+            )
+            raise StoreError(msg)
+
     def _checkpoint_now_and_then(self) -> None:
+        """Move what is committed from the WAL into the file, as far as no reader needs it there. Nobody waits."""
         self._writes += 1
         if self._file_lock is not None and self._writes % CHECKPOINT_EVERY == 0:
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
@@ -103,23 +225,58 @@ class Store:
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
         try:
+            if self._lost is not None:
+                raise self._lost
             yield
-        except (sqlite3.OperationalError, sqlite3.DatabaseError, OSError) as error:
+        except (sqlite3.OperationalError, sqlite3.DatabaseError, OSError, locks.Held) as error:
             if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
                 raise
+            if "locking protocol" in str(error):  # after 10 s: its files are closed under SQLite's hands
+                self._lost = error
+            if "locked" in str(error):  # every thread of a run has something to write: they need not wait as long
+                self._wait(BUSY_AGAIN_S)
             if self.fence is not None:
                 raise Paused(f"{_explain(self.path, error)}; mend that and go on", reason="error") from error
             raise StoreError(_explain(self.path, error)) from error
 
-    def rows(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
-        """All rows of a select, as dicts."""
+    def _wait(self, seconds: float) -> None:
+        """How long to wait from now on for another connection that writes."""
+        if seconds != self._waits:
+            self._connection.execute(f"PRAGMA busy_timeout={int(seconds * 1000)}")
+            self._waits = seconds
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for selects that a function makes of several statements."""
+        self._require_own_process()
         with self._lock, self._explained():
-            cursor = self._connection.execute(sql, parameters)
+            yield self._connection
+
+    def select(self, kind: type[Row], sql: str, parameters: Parameters = ()) -> list[Row]:  # noqa: ARG002
+        """All rows of a select as values of `kind`, a TypedDict that names its columns.
+
+        Mypy reads `kind`; the tests hold it against every row that they see.
+        """
+        return cast("list[Row]", self.rows(sql, parameters))
+
+    def first(self, kind: type[Row], sql: str, parameters: Parameters = ()) -> Row | None:
+        """The first row of a select, or None."""
+        found = self.select(kind, sql, parameters)
+        return found[0] if found else None
+
+    def has(self, sql: str, parameters: Parameters = ()) -> bool:
+        """Whether a select gives anything."""
+        return bool(self.rows(sql, parameters))
+
+    def rows(self, sql: str, parameters: Parameters = ()) -> list[dict[str, Any]]:
+        """All rows of a select whose columns are not known before, as those of a whole table are; see `select`."""
+        with self.reading() as db:
+            cursor = db.execute(sql, parameters)
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor]
 
-    def row(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> dict[str, Any] | None:
-        """The first row of a select, or None."""
+    def row(self, sql: str, parameters: Parameters = ()) -> dict[str, Any] | None:
+        """The first of them, or None."""
         found = self.rows(sql, parameters)
         return found[0] if found else None
 
@@ -130,14 +287,41 @@ class Store:
 
     def vacuum(self) -> None:
         """Rewrite the file without its free pages."""
-        with self._lock, self._file_lock or contextlib.nullcontext(), self._explained():
+        with self._lock, self._explained(), self._file_lock or contextlib.nullcontext():
             self._connection.execute("VACUUM")
 
+    def fold(self) -> tuple[int, int] | None:
+        """Move what no reader needs from the WAL into the file: pages in the WAL, and those of them that are moved.
+
+        None where another process writes or moves just now, or the file is only read. Nobody waits.
+        """
+        with self._lock, self._explained(), contextlib.ExitStack() as stack:
+            if self.is_fixed or (self._file_lock is not None and not self._file_lock.try_enter()):
+                return None
+            if self._file_lock is not None:
+                stack.push(self._file_lock)
+            _, pages, moved = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return (pages, moved) if pages >= 0 else None
+
     def close(self) -> None:
-        """Fold the WAL back into the file and close."""
-        with self._lock, self._file_lock or contextlib.nullcontext(), contextlib.suppress(sqlite3.Error):
+        """Close; fold the WAL back into the file where this store has written, and nobody is in the way."""
+        if os.getpid() != self._pid:
+            return
+        with self._lock:
+            if self._writes:
+                with contextlib.suppress(sqlite3.Error, OSError):
+                    self._truncate()
+            self._connection.close()
+
+    def _truncate(self) -> None:
+        """Empty the WAL if no reader and no writer has to be waited for."""
+        self._connection.execute("PRAGMA busy_timeout=0")
+        if self._file_lock is None:
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._connection.close()
+        elif self._file_lock.try_enter():
+            with contextlib.ExitStack() as stack:
+                stack.push(self._file_lock)
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def __enter__(self) -> Store:
         return self
@@ -146,38 +330,68 @@ class Store:
         self.close()
 
 
-def open_store(path: Path, *, create: bool = True) -> Store:
-    """Open (and create, and migrate) a rollout database.
+def open_store(path: Path, *, create: bool = True, tell: Tell = _untold, reads: bool = False) -> Store:
+    """Open (and create, and migrate) a rollout database. Its path is looked up once: a later change of folder is not
+    followed. `tell` hears of waits for other processes. Who only `reads` is given a file that cannot be written, too.
 
     Raises `StoreError` where the file is missing and `create` is false, belongs to another program, was made
     by a newer version, is damaged, or cannot be written.
     """
+    path = path.resolve() if path.is_symlink() else path.absolute()  # a link has no second lock file
     if not create and not path.exists():
         msg = f"there is no database at {path}; give --db, or create a run first"
         raise StoreError(msg)
     if not path.parent.is_dir():
         msg = f"the folder of the database does not exist: {path.parent}; make it, or give another --db"
         raise StoreError(msg)
-    if path.exists() and not os.access(path, os.W_OK):
-        msg = f"{path} cannot be written (it is read-only); check its permissions, or give another --db"
-        raise StoreError(msg)
+    is_fixed = path.exists() and not (fixed.can_write(path) and fixed.can_write(path.parent))
+    if is_fixed and not reads:
+        raise StoreError(_read_only(path))
     with contextlib.ExitStack() as undo:
         try:
-            connection = _connect(path)
+            connection = _connect_to_read(path) if is_fixed else _connect(path)
             undo.callback(connection.close)
-            store = Store(path, connection)
-            _prepare(store, connection)
-        except (sqlite3.Error, OSError) as error:
+            store = Store(path, connection, tell, is_fixed=is_fixed)
+            _prepare(store, connection, create=create)
+        except (sqlite3.Error, OSError, locks.Held) as error:
             raise StoreError(_explain(path, error)) from error
         undo.pop_all()
     return store
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    if not path.exists():  # for its owner alone; SQLite gives the files beside it the same mode
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     return sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
 
 
-def _prepare(store: Store, connection: sqlite3.Connection) -> None:
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    connection = fixed.connect(path, BUSY_TIMEOUT_S, immutable=fixed.must_be_immutable(path))
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        connection.close()
+        msg = (
+            f"{path} cannot be read where it is ({error}): part of it is in its -wal file, and to read that SQLite has "
+            "to write beside it; copy all of its files to another folder, and give that --db"
+        )
+        raise StoreError(msg) from error
+    return connection
+
+
+PAGE_SIZE = 512
+"""Bytes of a page of a new file: the fewest that SQLite knows. A trial's commit changes some 25 pages by a row or an
+entry each, and a WAL holds every changed page whole; queries take as long as with pages of 1 or 4 KiB.
+"""
+
+
+def _read_only(path: Path) -> str:
+    what = "its folder" if fixed.can_write(path) else "it"
+    return f"{path} cannot be written ({what} is read-only); check its permissions, copy it, or give another --db"
+
+
+def _prepare(store: Store, connection: sqlite3.Connection, *, create: bool) -> None:
     """Refuse a foreign file before anything is written to it; then bring ours up to date."""
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute("PRAGMA synchronous=FULL")
@@ -187,14 +401,23 @@ def _prepare(store: Store, connection: sqlite3.Connection) -> None:
     if tables and application_id != APPLICATION_ID:
         msg = f"{store.path} is a database of another program; give another --db"
         raise StoreError(msg)
+    if not tables and not create:
+        msg = f"{store.path} is empty: no run was ever in it; give another --db, or create a run first"
+        raise StoreError(msg)
     database = Database(connection)
     _refuse_newer(store.path, database)
     if migrations.pending(database):
-        with store._file_lock or _FileLock(store.path):  # noqa: SLF001 - the same lock, one module
+        if store.is_fixed:
+            msg = f"{store.path} is of an earlier version, and has to be brought up to date: {_read_only(store.path)}"
+            raise StoreError(msg)
+        with store._file_lock or _file_lock(store.path, _untold):  # noqa: SLF001 - the same lock, one module
             if not tables:
+                connection.execute(f"PRAGMA page_size={PAGE_SIZE}")  # before the first write
                 connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
                 connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA foreign_keys=OFF")  # a table that is made anew is gone for a moment
             migrations.apply(database)
+            connection.execute("PRAGMA foreign_keys=ON")
     connection.execute("PRAGMA wal_autocheckpoint=0" if store._file_lock else "PRAGMA wal_autocheckpoint=1000")  # noqa: SLF001
 
 
@@ -206,32 +429,18 @@ def _refuse_newer(path: Path, database: Database) -> None:
         raise StoreError(msg)
 
 
-def _explain(path: Path, error: sqlite3.Error | OSError) -> str:
+def _file_lock(path: Path, tell: Tell) -> locks.FileLock:
+    return locks.FileLock(path.with_name(path.name + ".lock"), BUSY_TIMEOUT_S, tell)
+
+
+def _explain(path: Path, error: Exception) -> str:
     text = str(error)
+    if isinstance(error, locks.Held):
+        return f"{path} cannot be written: {text}; continue that process or end it"
     if "not a database" in text or "malformed" in text:
         return f"{path} is not a SQLite database, or a damaged one ({text}); give another --db"
     if isinstance(error, OSError) or "readonly" in text or "unable to open" in text:
         return f"{path} cannot be written ({text}); check its permissions, or give another --db"
+    if "locked" in text:
+        text = f"{text} (a connection that writes to it does not end: another program's, or the target's)"
     return f"{path} cannot be used: {text}"
-
-
-class _FileLock:
-    """An advisory lock between processes, re-entrant in a thread; the threads are kept apart by the Store."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path.with_name(path.name + ".lock")
-        self._depth = 0
-        self._file: Any = None
-
-    def __enter__(self) -> _FileLock:
-        if self._depth == 0:
-            self._file = self._path.open("a")
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-        self._depth += 1
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self._depth -= 1
-        if self._depth == 0:
-            self._file.close()
-            self._file = None

@@ -166,7 +166,7 @@ def _after_blank(raw: bytes, start: int) -> int:
     return blank.end()
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     """JSON in the order of the files: what people read in the table."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 

@@ -54,10 +54,11 @@ class CapabilityTarget:
         *,
         task_model: str | None = None,
         api_base: str | None = None,
-        params: Mapping[str, Any] | None = None,
+        params: Mapping[str, object] | None = None,
         complete: Complete = models.complete,
         max_steps: int = MAX_STEPS,
     ) -> None:
+        self.capability = capability
         self.agent = capability.agent(agent)
         self.id = target_id(capability, self.agent)
         self.description = description_of(capability, self.agent)
@@ -88,7 +89,7 @@ class CapabilityTarget:
             metadata["stopped"] = f"it still asked for tools after {self._max_steps} model calls"
         return AgentResult(output=reply.text, metadata=metadata)
 
-    def _ask(self, messages: list[dict[str, Any]]) -> models.Completion:
+    def _ask(self, messages: list[dict[str, object]]) -> models.Completion:
         given: dict[str, Any] = {}
         if self.tools:
             given = {"tools": [tool.declaration for tool in self.tools.values()], **_NO_GATEWAY}
@@ -170,9 +171,9 @@ def model_of(id: str, agent: Agent, task_model: str | None, api_base: str | None
     return task_model, api_base
 
 
-def _spoken(reply: models.Completion) -> dict[str, Any]:
+def _spoken(reply: models.Completion) -> dict[str, object]:
     """A model's reply as the message that the next request repeats."""
-    message: dict[str, Any] = {"role": "assistant", "content": reply.text}
+    message: dict[str, object] = {"role": "assistant", "content": reply.text}
     if reply.tool_calls:
         message["tool_calls"] = [dict(call) for call in reply.tool_calls]
     return message

@@ -11,13 +11,12 @@ import inspect
 import threading
 from collections.abc import Awaitable, Callable
 from functools import cache
-from typing import Any
 
 from rollout_local.domain.dataset import Task
 from rollout_local.domain.target import AgentResult, Candidate, TargetKind, as_result
 from rollout_local.targets.decorated import Decorated
 
-TargetFunction = Callable[[Task, Candidate], Any]
+TargetFunction = Callable[[Task, Candidate], object]
 _starting = threading.Lock()
 
 
@@ -41,10 +40,10 @@ class FunctionTarget(Decorated):
         return as_result(returned)
 
 
-def wait_for(awaitable: Awaitable[Any]) -> Any:
+def wait_for(awaitable: Awaitable[object]) -> object:
     """What an awaitable gives, waited for on the loop of all async targets; raises what it raises."""
 
-    async def finish() -> tuple[Any, BaseException | None]:
+    async def finish() -> tuple[object, BaseException | None]:
         try:
             return await awaitable, None
         except (SystemExit, KeyboardInterrupt) as stop:  # would end the loop, and every later call would wait forever

@@ -34,6 +34,7 @@ from rollout_local.documents import parse_json
 from rollout_local.domain.dataset import Task, Value
 from rollout_local.domain.identity import content_hash, text_hash, well_formed
 from rollout_local.domain.target import AgentResult, Candidate, TargetKind, as_result
+from rollout_local.domain.validation import first_problem
 from rollout_local.errors import InputError, ProviderError, TargetError
 
 PROTOCOL: Literal["rollout-target/1"] = "rollout-target/1"
@@ -284,10 +285,8 @@ def _description(text: str, url: str) -> Sequence[Described]:
     try:
         return _Description.model_validate(parse_json(text, f"{url} (op describe)")).targets
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the answer"
-        what = str(first["msg"]).removeprefix("Value error, ")
-        msg = f"{url} (op describe): {place}: {what[0].lower()}{what[1:]}; correct what it answers ({PROTOCOL})"
+        place, problem = first_problem(error)
+        msg = f"{url} (op describe): {place or 'the answer'}: {problem}; correct what it answers ({PROTOCOL})"
         raise InputError(msg) from None
 
 

@@ -28,7 +28,7 @@ from rollout_local.targets.decorated import Decorated
 from rollout_local.targets.function import wait_for
 from rollout_local.targets.program_metric import Metric, ScoredBy
 
-_models: ContextVar[Mapping[str, Any] | None] = ContextVar("rollout_sampled_models", default=None)
+_models: ContextVar[Mapping[str, object] | None] = ContextVar("rollout_sampled_models", default=None)
 
 KEPT = 16
 """Copies of the program, one per candidate, that are kept ready."""
@@ -37,7 +37,8 @@ KEPT = 16
 class ProgramTarget(Decorated):
     """A function that returns a `dspy.Module`, registered under an id.
 
-    `metric` is DSPy's: `(gold, pred, trace, pred_name, pred_trace)`, returning a score in [0, 1] with feedback.
+    `metric` is DSPy's, of two, three or five arguments (`gold, pred, trace, pred_name, pred_trace`), returning a score
+    in [0, 1], with feedback where GEPA is to reflect on words.
     `example` makes a `dspy.Example` of a task; by default the task's input fields are the example's inputs, and
     its metadata and expected output the labels. `examples` are `dspy.Example` lists to work on where no dataset
     is given.
@@ -45,14 +46,14 @@ class ProgramTarget(Decorated):
 
     def __init__(
         self,
-        function: Callable[[], Any],
+        function: Callable[[], object],
         *,
         id: str,
         metric: Metric | None = None,
         kind: TargetKind = TargetKind.PROMPT,
         description: str = "",
-        example: Callable[[Task], Any] | None = None,
-        examples: Any = None,
+        example: Callable[[Task], object] | None = None,
+        examples: object = None,
     ) -> None:
         self.function = function
         self.id = id
@@ -61,7 +62,7 @@ class ProgramTarget(Decorated):
         self.metric = ScoredBy(metric, id) if metric is not None else None
         self.examples = examples
         self._example = example
-        self._copies: OrderedDict[str, Any] = OrderedDict()
+        self._copies: OrderedDict[str, object] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -116,6 +117,17 @@ class ProgramTarget(Decorated):
             labels["expected_output"] = task.expected_output
         return dspy.Example(**{**labels, **inputs}).with_inputs(*inputs)
 
+    def try_metric(self, task: Task) -> None:
+        """Ask the metric for the grade of the task's own labels. Raises what it raises; `OutOfScale` above all."""
+        import dspy
+
+        assert self.metric is not None, "only a target that grades itself is asked"
+        example = self.example(task)
+        labels = dict(example.labels().items())
+        _, last = self.module.named_predictors()[-1]
+        answers = {name: labels.get(name, task.expected_output) for name in last.signature.output_fields}
+        self.metric.verdict(example, dspy.Prediction(**{**labels, **answers}))
+
     def run(self, task: Task, candidate: Candidate) -> ProgramResult:
         """Execute once and, where the program has a metric, grade. What the program raises comes through unchanged.
 
@@ -142,12 +154,12 @@ class ProgramTarget(Decorated):
             record=program_records.encode(answer, program),
         )  # fmt: skip
 
-    def recall(self, record: Mapping[str, Any], candidate: Candidate) -> Answer:
+    def recall(self, record: Mapping[str, object], candidate: Candidate) -> Answer:
         """The answer that `record` keeps."""
         return program_records.decode(record, self.with_texts(candidate))
 
     @contextmanager
-    def sampled(self, models: Mapping[str, Any]) -> Iterator[None]:
+    def sampled(self, models: Mapping[str, object]) -> Iterator[None]:
         """Inside the block, in this context, `run` lets the predictors that are named ask these models."""
         token = _models.set(models)
         try:
@@ -156,9 +168,13 @@ class ProgramTarget(Decorated):
             _models.reset(token)
 
     def _ready(self, candidate: Candidate) -> Any:
-        """The program to run: the shared copy, or one of its own where its predictors ask other models this time."""
-        models = _models.get()
-        if not models:
+        """The program to run: the shared copy, or one of its own.
+
+        That is where its predictors ask other models this time, and where DSPy counts failures in the program itself:
+        the trials of a candidate would have one count, and fail by which of them came first.
+        """
+        models = _models.get() or {}
+        if not models and not _counts_failures(self.module):
             return self.with_texts(candidate)
         program = apply(self.module.deepcopy(), candidate)
         for name, predictor in program.named_predictors():
@@ -193,6 +209,12 @@ def _answered(program: Any, inputs: Mapping[str, Any]) -> Any:
         return wait_for(program.acall(**inputs))
     returned = program(**inputs)
     return wait_for(returned) if inspect.isawaitable(returned) else returned
+
+
+def _counts_failures(program: Any) -> bool:
+    import dspy
+
+    return any(isinstance(module, (dspy.Refine, dspy.BestOfN)) for _, module in program.named_sub_modules())
 
 
 def apply(program: Any, candidate: Candidate) -> Any:

@@ -31,7 +31,7 @@ def dataset_of(examples: Any, slug: str) -> tuple[Dataset, dict[str, list[str]] 
     return Dataset(name=slug, slug=slug, tasks=tuple(tasks.values())), splits
 
 
-def _made(examples: Callable[[], Any], slug: str) -> Any:
+def _made(examples: Callable[[], object], slug: str) -> Any:
     try:
         return examples()
     except Exception as error:

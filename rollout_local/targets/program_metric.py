@@ -1,7 +1,9 @@
-"""The metric of a DSPy program, in DSPy's five-argument form, read strictly: a score has one unit, [0, 1].
+"""The metric of a DSPy program, in any of DSPy's forms, read strictly: a score has one unit, [0, 1].
 
-A float or a bool alone is accepted and told of: it leaves GEPA without words to reflect on. A dict with `score`
-and `feedback` is taken as the Prediction that was meant; DSPy itself would fail to add it up.
+DSPy's metrics take two arguments (`gold, pred`), three (`trace`) or GEPA's five (`pred_name, pred_trace`), or are
+modules. One that cannot be told which predictor is meant is called the same for each of them. A float or a bool alone
+is accepted and told of: it leaves GEPA without words to reflect on. A dict with `score` and `feedback`, or a pair of
+them, is taken as the Prediction that was meant; DSPy itself would fail to add it up.
 """
 
 from __future__ import annotations
@@ -9,30 +11,34 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 from typing import Any
 
 from rollout_local.domain.verdict import Verdict
-from rollout_local.errors import GradingError, InputError, StopSearch
+from rollout_local.errors import GradingError, InputError, OutOfScale, StopSearch
 
 Metric = Callable[..., Any]
 
 
 class ScoredBy:
-    """A program's own metric. `gave_no_feedback` becomes true where it returned a bare number."""
+    """A program's own metric. `gave_no_feedback` becomes true where it returned a bare number, `disagreed` where it
+    gave a predictor another score than the program: GEPA reads the words, and passes over that score.
+    """
 
     def __init__(self, metric: Metric, target: str) -> None:
-        try:
-            inspect.signature(metric).bind(None, None, None, None, None)
-        except (TypeError, ValueError):
+        self._taken = _taken_by(metric)
+        if self._taken < 2:
             name = getattr(metric, "__name__", repr(metric))
             msg = (
-                f"target {target!r}: metric {name} must take (gold, pred, trace=None, pred_name=None, pred_trace=None)"
+                f"target {target!r}: metric {name} must take (gold, pred), (gold, pred, trace=None) or "
+                "(gold, pred, trace=None, pred_name=None, pred_trace=None)"
             )
-            raise InputError(msg) from None
+            raise InputError(msg)
         self.function = metric
         self.gave_no_feedback = False
+        self.disagreed = False
 
-    def verdict(self, example: Any, prediction: Any) -> tuple[Verdict, dict[str, float], bool]:
+    def verdict(self, example: object, prediction: object) -> tuple[Verdict, dict[str, float], bool]:
         """The verdict on a prediction of the whole program, further scores by name, and whether it was a bare number.
 
         Raises `GradingError` where the metric fails, or gives no score in [0, 1]; what a provider raises in a
@@ -43,12 +49,14 @@ class ScoredBy:
 
     def feedback(self, example: Any, prediction: Any, trace: Any, pred_name: str, pred_trace: Any) -> dict[str, Any]:
         """What the metric says to one predictor: `{"score": …, "feedback": …}`. Raises as `verdict` does."""
+        if self._taken < 4:  # a trace alone would tell it that demonstrations are collected
+            trace = None
         score, feedback, _, _ = self._called(example, prediction, trace, pred_name, pred_trace)
         return {"score": score, "feedback": feedback}
 
-    def _called(self, *arguments: Any) -> tuple[float, str, dict[str, float], bool]:
+    def _called(self, *arguments: object) -> tuple[float, str, dict[str, float], bool]:
         try:
-            returned = self.function(*arguments)
+            returned = self.function(*arguments[: self._taken])
         except (Exception, SystemExit) as error:
             msg = f"the program's metric raised {type(error).__name__}: {error}"
             raise GradingError(msg) from error
@@ -74,21 +82,40 @@ class ScoredBy:
         return score, str(feedback), objectives, False
 
 
+def _taken_by(metric: Any) -> int:
+    """How many of DSPy's five arguments a metric is called with; 0 where it cannot be called with two.
+
+    A parameter that has a default of its own, such as `frac=1.0`, is none of them.
+    """
+    try:
+        signature = inspect.signature(getattr(metric, "forward", metric))
+        places = list(signature.parameters.values())
+        plain = [p for p in places if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][:5]
+        meant = list(takewhile(lambda p: p in plain[:2] or p.default in (None, p.empty), plain))
+        taken = 5 if any(p.kind is p.VAR_POSITIONAL for p in places) else len(meant)
+        signature.bind(*[None] * taken)
+    except (TypeError, ValueError):
+        return 0
+    return taken
+
+
 def _fields(returned: Any) -> Mapping[str, Any] | None:
     """The fields of what a metric returned, or None for a bare number."""
     if isinstance(returned, Mapping):
         return returned
+    if isinstance(returned, tuple) and len(returned) == 2:
+        return {"score": returned[0], "feedback": returned[1]}
     if hasattr(returned, "toDict"):  # a dspy.Prediction
         return dict(returned.items())
     return None
 
 
-def _unit(score: Any) -> float:
+def _unit(score: object) -> float:
     if not isinstance(score, bool | int | float) and not hasattr(score, "__float__"):
         msg = f"the program's metric gave {score!r} for a score; give a number in [0, 1]"
         raise GradingError(msg)
     value = float(score)
     if math.isnan(value) or not 0.0 <= value <= 1.0:
         msg = f"the program's metric gave a score of {value:g}; scores are in [0, 1]"
-        raise GradingError(msg)
+        raise OutOfScale(msg)
     return value

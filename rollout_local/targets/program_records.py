@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rollout_local.domain.identity import canonical_json
 from rollout_local.domain.program import Answer, Call, Unparsed
 
 
 def answer_of(
     program: Any,
     returned: Any,
-    trace: Sequence[tuple[Any, Mapping[str, Any], Any]],
+    trace: Sequence[tuple[object, Mapping[str, object], Any]],
     objectives: Mapping[str, float],
     unparsed: Unparsed | None = None,
     *,
@@ -32,15 +33,27 @@ def answer_of(
 
 
 def shown(answer: Answer) -> Any:
-    """The output of a trial, as JSON if it can: the value of a single field, otherwise all fields by name."""
+    """The output of a trial as JSON: the value of a single field, otherwise all fields by name.
+
+    The program's metric grades the answer itself, so a field that JSON cannot say is named by its type alone.
+    """
     value = answer.value
-    if answer.is_prediction and len(value) == 1:
-        value = next(iter(value.values()))
+    if answer.is_prediction:
+        value = {name: _said(field) for name, field in value.items()}
+        return next(iter(value.values())) if len(value) == 1 else value
+    return _said(value)
+
+
+def _said(value: Any) -> Any:
     kept = plain(value)
-    return value if kept is NOT_PLAIN else kept
+    try:
+        canonical_json(kept)
+    except (TypeError, ValueError, RecursionError):
+        return f"(a {type(value).__name__}, which JSON cannot say)"
+    return kept
 
 
-def name_of(program: Any, signature: Any) -> str:
+def name_of(program: Any, signature: object) -> str:
     """The name of the first predictor with this signature, as DSPy looks it up."""
     for name, predictor in program.named_predictors():
         if predictor.signature == signature:
@@ -97,7 +110,7 @@ def plain(value: Any) -> Any:
         return NOT_PLAIN
 
 
-def _has_gap(value: Any) -> bool:
+def _has_gap(value: object) -> bool:
     if isinstance(value, Mapping):
         return any(_has_gap(item) for item in value.values())
     if isinstance(value, list):
@@ -105,7 +118,7 @@ def _has_gap(value: Any) -> bool:
     return value is NOT_PLAIN
 
 
-def typed(fields: Mapping[str, Any], signatures: Sequence[Any]) -> dict[str, Any]:
+def typed(fields: Mapping[str, object], signatures: Sequence[object]) -> dict[str, object]:
     """Fields of JSON values in the types that the signatures declare; a field that none declares as it is."""
     return {name: _read(value, name, signatures) for name, value in fields.items()}
 

@@ -34,13 +34,13 @@ class Watching(BaseCallback):  # type: ignore[misc]
         self._collector = collector
         self._open: dict[str, tuple[Span, float]] = {}
 
-    def on_module_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+    def on_module_start(self, call_id: str, instance: object, inputs: dict[str, object]) -> None:
         """A module begins."""
         if id(instance) in self._names:
             span = Span(self._names[id(instance)], "predictor", time.time(), input=_said(inputs.get("kwargs", inputs)))
             self._open[call_id] = (span, time.perf_counter())
 
-    def on_module_end(self, call_id: str, outputs: Any, exception: Exception | None = None) -> None:
+    def on_module_end(self, call_id: str, outputs: object, exception: Exception | None = None) -> None:
         """A module has ended."""
         if call_id not in self._open:
             return

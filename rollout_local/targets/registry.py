@@ -1,13 +1,14 @@
 """`@optimize` and the registry of targets; importing a module is what registers its targets.
 
 A module written for the hosted SDK says `import mv37.rollout as rollout`. Where that package is absent, the
-name leads here (`hosted`); where it is present, its own registry is read as well.
+name leads here; where it is present, what it lacks is ours (`hosted`), and a registry of its own is read as well.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,17 +19,27 @@ from pydantic import ValidationError
 
 from rollout_local.domain.dataset import Task
 from rollout_local.domain.target import AgentResult, Candidate, Target, TargetKind, as_result
-from rollout_local.errors import InputError, NotFound
+from rollout_local.errors import InputError, ModuleMissing, NotFound
 from rollout_local.targets.decorated import Decorated
 from rollout_local.targets.function import FunctionTarget, TargetFunction
+from rollout_local.targets.hosted import advice_on_unlisted, forget_stand_in, hosted_sdk
 from rollout_local.targets.program import ProgramTarget
 from rollout_local.targets.program_metric import Metric
 from rollout_local.targets.source import source_of
+from rollout_local.targets.started_module import MAIN, is_guarded, is_started, name_of
 
 OURS = str(Path(__file__).parent.parent)
 """Frames in this package are not where the user's mistake is."""
 
 _targets: dict[str, Target] = {}
+
+
+def raised_by_us(error: BaseException) -> bool:
+    """Whether our own code raised it, as a request of the target's was made; a target may raise our classes too."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    return last is not None and last.tb_frame.f_code.co_filename.startswith(OURS)
 
 
 def optimize(
@@ -61,17 +72,18 @@ def optimize_program(
     metric: Metric | None = None,
     kind: str = "prompt",
     description: str = "",
-    example: Callable[[Task], Any] | None = None,
-    examples: Any = None,
-) -> Callable[[Callable[[], Any]], ProgramTarget]:
+    example: Callable[[Task], object] | None = None,
+    examples: object = None,
+) -> Callable[[Callable[[], object]], ProgramTarget]:
     """Register a function that returns a `dspy.Module` as a target; its predictors' instructions are optimized.
 
-    `metric` takes DSPy's five arguments and returns a Prediction (or dict) with `score` in [0, 1] and `feedback`;
+    `metric` takes DSPy's two, three or five arguments and returns a Prediction (or dict) with `score` in [0, 1] and
+    `feedback`, or a number;
     without one, `--verifier` grades. `example` makes a `dspy.Example` of a task; `examples` is a list of
     `dspy.Example`, a dict of lists by split, or a function that returns either, used where no dataset is given.
     """
 
-    def register(function: Callable[[], Any]) -> ProgramTarget:
+    def register(function: Callable[[], object]) -> ProgramTarget:
         target = ProgramTarget(
             function,
             id=_valid_id(id),
@@ -118,8 +130,26 @@ def get_optimization_target(id: str) -> Target:
         if target.id == id:
             return target
     known = ", ".join(target.id for target in list_optimization_targets()) or "none"
-    msg = f"no target {id!r} is registered (registered: {known}); check the id and --module"
+    msg = f"no target {id!r} is registered (registered: {known}); check the id and --module{advice_on_unlisted()}"
     raise NotFound(msg)
+
+
+def modules_of(id: str, folder: Path) -> list[str]:
+    """The module that registered a target, where a process in `folder` would import the same file by that name.
+
+    Of a script that would do all its work again when it is imported there is none.
+    """
+    target = _targets.get(id)
+    if not isinstance(target, Decorated):
+        return []
+    module = sys.modules.get(target.function.__module__)
+    file = getattr(module, "__file__", None)
+    if module is None or file is None or (module.__name__ == MAIN and not is_guarded(Path(file))):
+        return []
+    name = name_of(module)
+    place = folder.resolve().joinpath(*name.split("."))
+    there = [str(place.with_suffix(".py")), str(place / "__init__.py")]
+    return [name] if str(Path(file).resolve()) in there else []
 
 
 def clear_optimization_targets() -> None:
@@ -144,8 +174,11 @@ def load_modules(names: Iterable[str], folder: Path) -> None:
         _import(name, folder)
 
 
+_LIBRARY = sysconfig.get_path("stdlib")
 _registering: set[str] = set()
 """Modules that have registered a target."""
+_importing: list[str] = []
+"""Modules whose import is under way."""
 _home: list[str] = []
 """The folder that modules were last loaded from, if any."""
 
@@ -155,6 +188,7 @@ def _forget(home: str) -> None:
     gone = {name for name, module in sys.modules.items() if _lies_in(module, home)} - {"__main__"}
     for name in gone:
         del sys.modules[name]
+    forget_stand_in()
     for target in [target for target in _targets.values() if isinstance(target, Decorated)]:
         if target.function.__module__ in gone:
             del _targets[target.id]
@@ -163,10 +197,25 @@ def _forget(home: str) -> None:
     importlib.invalidate_caches()
 
 
-def _lies_in(module: Any, home: str) -> bool:
+def _lies_in(module: object, home: str) -> bool:
+    return any(
+        isinstance(place, str)
+        and not place.startswith((OURS, _LIBRARY))
+        and "site-packages" not in Path(place).parts
+        and Path(place).resolve().is_relative_to(home)
+        for place in _places_of(module)
+    )
+
+
+def _places_of(module: object) -> list[object]:
+    """The file of a module, or the folders of a namespace package."""
     file = getattr(module, "__file__", None)
-    inside = isinstance(file, str) and Path(file).resolve().is_relative_to(home)
-    return inside and "site-packages" not in Path(str(file)).parts and not str(file).startswith(OURS)
+    if isinstance(file, str):
+        return [file]
+    try:
+        return [*getattr(module, "__path__", ())]
+    except KeyError:  # Python looks the folders up in the package above it, which somebody has unloaded
+        return []
 
 
 def _import(name: str, folder: Path) -> None:
@@ -174,6 +223,9 @@ def _import(name: str, folder: Path) -> None:
         dotted = ".".join(part for part in Path(name.removesuffix(".py")).parts if part not in ("/", ".", ".."))
         msg = f"--module {name} is a file; give the module's name, as in `import {dotted}`: --module {dotted}"
         raise InputError(msg)
+    if is_started(name) and _registered_by(MAIN):
+        return
+    _importing.append(name)
     try:
         module = importlib.import_module(name)
         if name in _registering and not _registered_by(name):  # the registry was cleared since
@@ -183,11 +235,20 @@ def _import(name: str, folder: Path) -> None:
             raise _raised(name, error) from error
         if name == error.name or name.startswith(error.name + "."):
             msg = f"there is no module {name!r} in {folder} or on the path; give --module as in `import {name}`"
-            raise NotFound(msg) from error
+            raise ModuleMissing(msg) from error
         msg = f"module {name!r} needs {error.name!r}, which is not installed ({_place_of(error)})"
         raise InputError(msg) from error
     except (Exception, SystemExit) as error:  # user code may raise anything while it is imported
         raise _raised(name, error) from error
+    finally:
+        _importing.pop()
+
+
+def require_no_import(what: str) -> None:
+    """Refuse what must not be done while a module of the user's is imported for its targets."""
+    if _importing:
+        msg = f'{what} is called while {_importing[-1]!r} is imported; put it under `if __name__ == "__main__":`'
+        raise InputError(msg)
 
 
 def _registered_by(name: str) -> bool:
@@ -263,12 +324,21 @@ class HostedTarget:
     def run(self, task: Task, candidate: Candidate) -> AgentResult:
         """Execute once through the hosted SDK's own `run`."""
         theirs = self._sdk.Task(**task.model_dump(exclude_none=True, exclude={"expected_output"}))
-        returned = self._hosted.run(theirs, self._sdk.Candidate(text=candidate.text))
-        return as_result(returned.model_dump() if hasattr(returned, "model_dump") else returned)
+        return as_result(self._hosted.run(theirs, self._sdk.Candidate(text=candidate.text)))
 
 
 def _hosted_targets() -> dict[str, Target]:
-    sdk = sys.modules.get("mv37.rollout")
-    if sdk is None or sdk is sys.modules.get("rollout_local"):
+    sdk = hosted_sdk()
+    listed = getattr(sdk, "list_optimization_targets", list_optimization_targets)
+    if sdk is None or listed is list_optimization_targets:  # it has none of its own
         return {}
-    return {target.id: HostedTarget(target, sdk) for target in sdk.list_optimization_targets()}
+    try:
+        return {target.id: HostedTarget(target, sdk) for target in listed()}
+    except InputError:
+        raise
+    except Exception as error:  # another package's code, of any version
+        said = f"{type(error).__name__}: {error}"
+        msg = (
+            f"the registry of the hosted SDK (mv37.rollout) cannot be read ({said}); use `import rollout_local` instead"
+        )
+        raise InputError(msg) from error

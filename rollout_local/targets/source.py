@@ -16,6 +16,7 @@ from typing import Any
 
 from rollout_local.domain.identity import content_hash
 from rollout_local.errors import InputError
+from rollout_local.targets.started_module import name_of
 
 
 def source_of(module_name: str) -> tuple[str, str]:
@@ -47,12 +48,12 @@ _HEADER = re.compile(r"\n# --- (?=\S[^\n]*\.py\n)")
 """Begins a file: a comment of the user's may begin with the same dashes, and names no Python file."""
 
 
-def syntax(source: str) -> Any:
+def syntax(source: str) -> object:
     """The syntax tree of `source` as plain JSON, the same on every supported version of Python."""
     return _plain(ast.parse(source))
 
 
-def _plain(node: Any) -> Any:
+def _plain(node: Any) -> object:
     if isinstance(node, ast.Constant):
         return {"node": "Constant", "value": repr(node.value)}  # 1 and "1" are two constants
     if isinstance(node, ast.AST):
@@ -91,7 +92,7 @@ def _root(module: ModuleType) -> Path | None:
     path, _ = _read(module)
     if path is None:
         return None
-    depth = module.__name__.count(".") + (path.name == "__init__.py")
+    depth = name_of(module).count(".") + (path.name == "__init__.py")
     return path.parents[depth]
 
 

@@ -38,7 +38,7 @@ class Tool:
     adapter: TypeAdapter[Any]
 
     @property
-    def declaration(self) -> dict[str, Any]:
+    def declaration(self) -> dict[str, object]:
         """The tool as a chat completion is told of it."""
         described = {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
         return {"type": "function", "function": described}
@@ -160,7 +160,7 @@ def _tool(name: str, function: Callable[..., Any], place: str) -> Tool:
     return Tool(name, inspect.getdoc(function) or "", parameters, adapter)
 
 
-def _untitled(schema: Any, *, names: bool = False) -> Any:
+def _untitled(schema: object, *, names: bool = False) -> Any:
     """A schema without pydantic's titles, which only repeat the names; `names`: its keys are parameters."""
     if isinstance(schema, dict):
         kept = {key: value for key, value in schema.items() if names or key != "title"}
@@ -172,5 +172,5 @@ def _said(error: ValidationError) -> str:
     return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
 
 
-async def _finish(awaitable: Awaitable[Any]) -> Any:
+async def _finish(awaitable: Awaitable[object]) -> object:
     return await awaitable

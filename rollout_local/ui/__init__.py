@@ -5,21 +5,24 @@ ours is attached and otherwise stays silent. The pages have their own templates,
 the same file beside them for every question that they do not answer.
 
 Reading order: `routes` (addresses), `visit` (what a view gets), `views/` (one module a page), `draw/` (SVG),
-`guard` (who is let in), `readers` (how a file is read that another process writes).
+`guard` (who is let in), `datasettes` (0.65 and 1.0), `readers` (how a file is read that another process writes).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from datasette import hookimpl
 
-from rollout_local.ui import describe, guard
+from rollout_local.ui import datasettes, describe, guard, readers
 from rollout_local.ui.links import Links
-from rollout_local.ui.permission import ACTION
 from rollout_local.ui.routes import routes
 from rollout_local.ui.state import state_of
+
+if TYPE_CHECKING:
+    from datasette.app import Datasette
+
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 
@@ -31,19 +34,19 @@ def _hook(function: Hook) -> Hook:
 
 
 @_hook
-def register_routes() -> list[tuple[str, Any]]:
+def register_routes() -> list[tuple[str, object]]:
     """Our addresses, all under `/-/rollout/`."""
     return routes()
 
 
 @_hook
-def asgi_wrapper(datasette: Any) -> Any:
+def asgi_wrapper(datasette: Datasette) -> object:
     """The door: hosts, origins, headers."""
     return guard.wrapper(lambda: state_of(datasette), datasette.setting("base_url"))
 
 
 @_hook
-def menu_links(datasette: Any) -> list[dict[str, str]]:
+def menu_links(datasette: Datasette) -> list[dict[str, str]]:
     """A way from Datasette's pages to ours."""
     if not state_of(datasette).is_active:
         return []
@@ -51,7 +54,7 @@ def menu_links(datasette: Any) -> list[dict[str, str]]:
 
 
 @_hook
-def database_actions(datasette: Any, database: str) -> list[dict[str, str]]:
+def database_actions(datasette: Datasette, database: str) -> list[dict[str, str]]:
     """The same from the page of a database."""
     if database not in state_of(datasette).sources:
         return []
@@ -59,18 +62,53 @@ def database_actions(datasette: Any, database: str) -> list[dict[str, str]]:
 
 
 @_hook
-def canned_queries(datasette: Any, database: str) -> dict[str, Any]:
+def canned_queries(datasette: Datasette, database: str) -> dict[str, Any]:
     """What people ask first."""
     return describe.QUERIES if database in state_of(datasette).sources else {}
 
 
 @_hook
-def get_metadata(datasette: Any) -> dict[str, Any]:
+def get_metadata(datasette: Datasette) -> dict[str, object]:
     """Descriptions of tables and columns."""
     return {"databases": dict.fromkeys(state_of(datasette).sources, describe.DATABASE)}
 
 
 @_hook
-def permission_allowed(actor: Any, action: str) -> bool | None:
+def permission_allowed(datasette: Datasette, actor: object, action: str) -> bool | None:
     """`root` may act; what others may is for Datasette's configuration to say."""
-    return True if action == ACTION and actor and actor.get("id") == "root" else None
+    launched = state_of(datasette).options.launched
+    return True if datasettes.is_root(actor, action, launched=launched) else None
+
+
+@_hook
+def prepare_connection(conn: Any, database: str, datasette: Datasette) -> None:
+    """What statements of Datasette's, and of its readers, may not do to this machine."""
+    if database in state_of(datasette).sources:
+        readers.restrict(conn, readers.LONGEST_SHOWN)
+
+
+# Datasette 1.0 asks for the three above in other ways
+
+
+@_hook
+def startup(datasette: Datasette) -> Callable[[], Awaitable[None]]:
+    """Descriptions and queries."""
+
+    async def describing() -> None:
+        for name in state_of(datasette).sources:
+            await datasettes.describe(datasette, name, describe.DATABASE, describe.QUERIES)
+
+    return describing
+
+
+@_hook
+def register_actions() -> list[object]:
+    """What `root` may do."""
+    return datasettes.actions()
+
+
+@_hook
+def permission_resources_sql(datasette: Datasette, actor: object, action: str) -> object:
+    """That `root` may do it."""
+    launched = state_of(datasette).options.launched
+    return datasettes.allowance() if datasettes.is_root(actor, action, launched=launched) else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from typing import Any
 
 from rollout_local.domain.run import RunStatus
 from rollout_local.ui import queries
@@ -24,7 +23,7 @@ class Action:
     command: str
 
 
-def asked(run: RunVisit) -> dict[str, Any]:
+def asked(run: RunVisit) -> dict[str, object]:
     """For a page: what may be asked, what was asked and became of it, and what to type instead."""
     return {
         "actions": offered(run), "commands": queries.commands(run.store, run.id),

@@ -4,23 +4,43 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from itertools import chain
+from typing import TypedDict
 
 from rollout_local.domain.verdict import VerifierSpec
+from rollout_local.errors import RolloutError
+from rollout_local.planning import trust
 from rollout_local.store import catalog, releases
+from rollout_local.store.row_types import RunRow
 from rollout_local.store.schema import Store
-from rollout_local.ui.queries import Row, has, target_names
+from rollout_local.store.selected_types import ListedVersion
+from rollout_local.ui import queries
 from rollout_local.verifiers.rewards import REWARDS, recipe_of
 
 MOST = 200
-REWARD_NAMES = tuple(name for name, recipe in REWARDS.items() if not recipe.required and not recipe.constant)
-"""Recipes that need nothing but a dataset."""
+LOOKED_AT = 20
+"""Of so many runs the newest one of our own tells the names of models."""
+REWARD_NAMES = tuple(name for name, recipe in REWARDS.items() if not recipe.constant)
+"""Recipes by which candidates can differ."""
 
 Choice = tuple[str, str]
 """The value of an option, and what it says."""
 
 
-def choices(store: Store) -> dict[str, Any]:
+class Choices(TypedDict):
+    """What a form for a new job offers."""
+
+    targets: list[Choice]
+    agents: list[Choice]
+    left_out: list[str]
+    datasets: list[Choice]
+    verifiers: list[Choice]
+    rewards: list[Choice]
+    models: dict[str, str]
+    projects: list[str]
+
+
+def choices(store: Store) -> Choices:
     """Targets in code, agents, datasets, verifiers and rewards as options; names of targets that are left out; the
     models of the newest run.
     """
@@ -30,18 +50,21 @@ def choices(store: Store) -> dict[str, Any]:
     return {
         "targets": [(str(row["row_id"]), f"{row['id'][:200]} (as of {row['used_at'][:10]})") for row in targets],
         "agents": agents[:MOST],
-        "left_out": [name for name in target_names(store) if name not in listed and not _is_agent(store, name)],
+        "left_out": [name for name in queries.target_names(store) if name not in listed and not _is_agent(store, name)],
         "datasets": _datasets(store), "verifiers": list(_verifiers(store))[:MOST],
-        "rewards": [(name, name) for name in REWARD_NAMES], "models": _models(store),
+        "rewards": [(name, _reward(name)) for name in REWARD_NAMES], "models": _models(store),
+        "projects": queries.projects(store),
     }  # fmt: skip
 
 
 def _agents(store: Store) -> Iterator[Choice]:
-    """Agents of the newest version of each capability, by `NAME@VERSION:AGENT`."""
-    if not has(store, "capability_versions"):
+    """Agents of every version of each capability, the newest version first, by `NAME@VERSION:AGENT`."""
+    if not queries.has(store, "capability_versions"):
         return
-    newest = {row["name"]: row for row in releases.versions(store)}
-    for row in newest.values():
+    by_name: dict[str, list[ListedVersion]] = {}
+    for row in releases.versions(store):
+        by_name.setdefault(row["name"], []).insert(0, row)
+    for row in chain.from_iterable(by_name.values()):
         for agent in json.loads(row["agents_json"]):
             name = f"{row['name']}@{row['version']}:{agent['name']}"
             yield name, name
@@ -49,38 +72,40 @@ def _agents(store: Store) -> Iterator[Choice]:
 
 def _is_agent(store: Store, name: str) -> bool:
     """An agent of some version: a newer one stands in the list, if it still has the agent."""
-    return has(store, "capability_versions") and bool(
-        store.row(
-            "SELECT 1 AS yes FROM capability_versions WHERE ? LIKE name || '@' || version || ':%'",
-            (name,),
-        )
-    )
+    return queries.has(store, "capability_versions") and releases.is_agent(store, name)
 
 
 def _datasets(store: Store) -> list[Choice]:
-    rows = store.rows(
-        "SELECT max(id) AS id, slug, max(version) AS version, task_count FROM datasets GROUP BY slug ORDER BY slug"
-        " LIMIT ?",
-        (MOST,),
-    )
+    """Every version, the newest of each first."""
+    rows = catalog.datasets_to_choose(store, MOST)
     return [(str(row["id"]), f"{row['slug'][:200]}@{row['version']}, {row['task_count']} tasks") for row in rows]
+
+
+def _reward(name: str) -> str:
+    """A recipe with the parameters that it needs."""
+    needed = REWARDS[name].required
+    return f"{name} (needs {', '.join(needed)})" if needed else name
 
 
 def _verifiers(store: Store) -> Iterator[Choice]:
     """The newest of each id, the newest first; a reward without parameters stands among the rewards."""
-    sql = (
-        "SELECT max(id) AS id, name, spec_json FROM verifiers GROUP BY json_extract(spec_json, '$.id') ORDER BY 1 DESC"
-    )
-    for row in store.rows(sql):
+    for row in catalog.newest_verifiers(store):
         spec = VerifierSpec.model_validate_json(row["spec_json"])
         if recipe_of(spec) not in REWARD_NAMES or len(spec.checks[0].params) > 1:
             name = spec.id if row["name"] == spec.id else f"{spec.id}, {row['name']}"
             yield str(row["id"]), name[:200]
 
 
-def _models(store: Store) -> Row:
-    """How the newest run named its models, for the fields to begin with."""
-    row = store.row("SELECT config_json FROM runs ORDER BY created_at DESC, rowid DESC LIMIT 1")
+def _models(store: Store) -> dict[str, str]:
+    """How the newest run that was made or confirmed here named its models, for the fields to begin with."""
+    row = next((row for row in catalog.newest_runs(store, LOOKED_AT) if _is_ours(store, row)), None)
     config = json.loads(row["config_json"]) if row else {}
     names = ("reflection_model", "reflection_api_base", "task_model", "task_api_base")
     return {name: config.get(name) or "" for name in names}
+
+
+def _is_ours(store: Store, run: RunRow) -> bool:
+    try:
+        return not trust.unconfirmed(store, run)
+    except (ValueError, KeyError, TypeError, RolloutError):  # a row that others made may hold anything
+        return False

@@ -2,19 +2,20 @@
 
 Beside the form for a new job this is the one place of the pages that writes. A run that nobody works on is moved at
 once, as the command line does it: a created or paused run is queued, a waiting one (or one whose runner is gone) is
-cancelled. Retry and promotion wait for a worker.
+cancelled. Retry and promotion wait for a worker. A run from elsewhere that nobody here has confirmed is not started.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from rollout_local.clock import now
 from rollout_local.domain.run import RunStatus
 from rollout_local.errors import Refused
+from rollout_local.planning import trust
 from rollout_local.runs import requests
-from rollout_local.runs.clock import now
 from rollout_local.store import lifecycle, queue, reads
-from rollout_local.store.schema import open_store
+from rollout_local.ui.readers import writing
 
 OFFERED: dict[RunStatus, tuple[str, ...]] = {
     RunStatus.CREATED: ("start", "cancel"),
@@ -30,7 +31,7 @@ OFFERED: dict[RunStatus, tuple[str, ...]] = {
 
 def ask(path: Path, run_id: str, action: str, actor: str) -> None:
     """Record the request, and carry it out where nobody has to. Raises `Refused` where the status does not allow it."""
-    with open_store(path, create=False) as store:
+    with writing(path) as store:
         status = RunStatus(reads.run(store, run_id)["status"])
         if action not in OFFERED[status]:
             msg = f"A run that is {status} cannot be asked to {action}."
@@ -38,6 +39,8 @@ def ask(path: Path, run_id: str, action: str, actor: str) -> None:
         if action in ("cancel", "pause"):
             requests.ask(store, run_id, action, actor)
             return
+        if action in ("start", "retry"):
+            trust.require(store, reads.run(store, run_id))
         command = lifecycle.add_command(store, run_id, action, actor, now())
         if action == "start":
             queue.enqueue(store, run_id, status, now(), request=command)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 _LIFT = "a difference of mean scores, each in [0, 1]"
 
-TABLES: dict[str, dict[str, Any]] = {
+TABLES: dict[str, dict[str, object]] = {
     "runs": {
         "description": "One row is an optimization run: its set-up, where it stands, what it spent.",
         "sort_desc": "created_at",
@@ -113,7 +111,7 @@ QUERIES: dict[str, dict[str, str]] = {
     },
 }
 
-DATABASE: dict[str, Any] = {
+DATABASE: dict[str, object] = {
     "description": "Optimization runs. Scores are in [0, 1], times UTC, durations seconds, money US dollars.",
     "tables": TABLES,
 }

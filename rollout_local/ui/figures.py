@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
+from rollout_local.domain.dataset import SPLITS, SplitName
 from rollout_local.domain.run import Phase, RunStatus
+from rollout_local.reports.statistics import standard_error
 from rollout_local.store import reads
+from rollout_local.store.schema import Store
+from rollout_local.store.selected_types import ShortRun
 from rollout_local.ui import queries
 from rollout_local.ui.heartbeat import duration, seconds
-from rollout_local.ui.queries import Row
+from rollout_local.ui.shown_rows import CandidateMeans
 from rollout_local.ui.visit import RunVisit
 
 Value = TypeVar("Value")
@@ -53,19 +57,29 @@ class Mean:
 _errors: Kept[float | None] = Kept(20_000)
 
 
-def mean_of(run: RunVisit, candidate: Mapping[str, Any] | None, split: str) -> Mean:
+def mean_of(store: Store, candidate: CandidateMeans | None, split: SplitName) -> Mean:
     """A candidate's mean on a split. What was summed decides the error, so it is computed once per change."""
-    if candidate is None or candidate[f"{split}_mean"] is None:
+    if candidate is None:
         return Mean(None, 0, None)
-    mean, n = candidate[f"{split}_mean"], candidate[f"{split}_n"]
-    key = (str(run.store.path), candidate["id"], split, n, mean)
-    return Mean(mean, n, _errors.get(key, lambda: _standard_error(*queries.moments(run.store, candidate["id"], split))))
+    mean, n = _kept_mean(candidate, split)
+    if mean is None:
+        return Mean(None, 0, None)
+    key = (str(store.path), candidate["id"], split, n, mean)
+    return Mean(mean, n, _errors.get(key, lambda: _standard_error(*queries.moments(store, candidate["id"], split))))
+
+
+def _kept_mean(candidate: CandidateMeans, split: SplitName) -> tuple[float | None, int]:
+    """The roll-up of a split: the mean and over how many."""
+    if split == "train":
+        return candidate["train_mean"], candidate["train_n"]
+    if split == "val":
+        return candidate["val_mean"], candidate["val_n"]
+    return candidate["holdout_mean"], candidate["holdout_n"]
 
 
 def _standard_error(n: int, one: float, two: float) -> float | None:
-    if n < 2:
-        return None
-    return math.sqrt(max(0.0, two - one * one / n) / (n - 1) / n)
+    """Of a count, a sum and a sum of squares."""
+    return standard_error(math.sqrt(max(0.0, two - one * one / n) / (n - 1)), n) if n > 1 else None
 
 
 _frontiers: Kept[dict[int, int]] = Kept(200)
@@ -77,9 +91,9 @@ def frontier(run: RunVisit) -> dict[int, int]:
     return _frontiers.get(key, lambda: reads.frontier(run.store, run.id, run.attempt))
 
 
-def means(run: RunVisit, candidate: Mapping[str, Any] | None) -> dict[str, Mean]:
+def means(store: Store, candidate: CandidateMeans | None) -> dict[SplitName, Mean]:
     """A candidate's means on all splits."""
-    return {split: mean_of(run, candidate, split) for split in ("train", "val", "holdout")}
+    return {split: mean_of(store, candidate, split) for split in SPLITS}
 
 
 def lift(before: Mean, after: Mean) -> float | None:
@@ -119,7 +133,9 @@ def steps(run: RunVisit) -> list[Step]:
     if not run.is_newest or run.row["status"] == RunStatus.COMPLETED:
         reached = len(order)
     return [
-        Step(phase, _NAMES[phase], _state(place, reached), calls.get(phase, {}).get("asked", 0), totals[phase])
+        Step(
+            phase, _NAMES[phase], _state(place, reached), calls[phase]["asked"] if phase in calls else 0, totals[phase]
+        )
         for place, phase in enumerate(order)
     ]
 
@@ -129,10 +145,10 @@ def _state(place: int, reached: int) -> str:
 
 
 def _sizes(run: RunVisit) -> dict[str, int]:
-    return {name: len(run.split.get(name, ())) for name in ("train", "val", "holdout")}
+    return {name: len(run.split.get(name, ())) for name in SPLITS}
 
 
-def time_left(run: Row, holdout: int, recent: list[str]) -> str:
+def time_left(run: ShortRun, holdout: int, recent: list[str]) -> str:
     """About how long a running search still takes, by the pace of its newest trials; empty where it cannot be told."""
     if run["status"] != RunStatus.RUNNING or run["phase"] != Phase.SEARCH or len(recent) < 5:
         return ""

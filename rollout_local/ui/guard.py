@@ -2,7 +2,9 @@
 
 Datasette answers any `Host`, so a website could point its own name at 127.0.0.1 and read prompts and traces from
 the visitor's browser (DNS rebinding). And its token does not look at where a POST comes from. Both are checked
-here, before Datasette sees the request, for every page of the server: reading the tables is reading the prompts.
+here, before Datasette sees the request, for every page of the server: reading the tables is reading the prompts. A page
+of another site may lead here by a link, and have nothing else of us: what it asks for beside that (images, scripts,
+frames, a question of its own to the tables) costs our memory, even where it cannot read the answer.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from rollout_local.ui import datasettes
 from rollout_local.ui.state import State
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -22,19 +25,25 @@ POLICY = (
 # Not "no-referrer": with it, browsers send `Origin: null` with the forms of our own pages.
 HEADERS = {"x-content-type-options": "nosniff", "x-frame-options": "DENY", "referrer-policy": "same-origin"}
 
-App = Callable[[Any, Any, Any], Awaitable[None]]
+App = Callable[[object, object, object], Awaitable[None]]
 
 
 def host_name(host: str) -> str:
     """The name in a `Host` header, lower case, without its port: `[::1]:8001` is `::1`."""
     try:
-        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
-    except ValueError:
+        parts = urlsplit(f"//{host}")
+        return "" if parts.port == 0 else (parts.hostname or "").rstrip(".")
+    except ValueError:  # no name, or a port that is none
         return ""
 
 
-def refusal(method: str, headers: Mapping[str, str], trusted: Collection[str]) -> tuple[int, str] | None:
-    """Status and reason if this request is not to be answered; None if it is."""
+def refusal(
+    method: str, headers: Mapping[str, str], trusted: Collection[str], *, asks: bool = False
+) -> tuple[int, str] | None:
+    """Status and reason if this request is not to be answered; None if it is.
+
+    `asks`: it has a question for the tables of Datasette in its address.
+    """
     host = headers.get("host", "")
     if host_name(host) not in {*LOOPBACK, *trusted}:
         return 421, (
@@ -43,7 +52,14 @@ def refusal(method: str, headers: Mapping[str, str], trusted: Collection[str]) -
         )
     if method not in SAFE_METHODS and not _is_own(headers, trusted):
         return 403, "This request came from another site, so nothing was done.\n"
+    if not (_is_own(headers, trusted) or (_is_visit(headers) and not asks)):
+        return 403, "This request was made by a page of another site; type or paste the address to open it.\n"
     return None
+
+
+def _is_visit(headers: Mapping[str, str]) -> bool:
+    """A browser's window is to show this, as it does when a link is followed."""
+    return headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
 
 
 def _is_own(headers: Mapping[str, str], trusted: Collection[str]) -> bool:
@@ -67,13 +83,15 @@ def wrapper(state_now: Callable[[], State], base_url: str) -> Callable[[App], Ap
                 await app(scope, receive, send)
                 return
             headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-            refused = refusal(scope["method"], headers, state.trusted_hosts)
+            ours = scope["path"].startswith(f"{base_url}-/rollout/")
+            asks = bool(scope.get("query_string")) and not ours
+            refused = refusal(scope["method"], headers, state.trusted_hosts, asks=asks)
             if refused is not None:
                 await _say(send, *refused)
             elif state.options.launched and scope["path"] in {"/", base_url}:
                 await _say(send, 302, "", location=f"{base_url}-/rollout/")
             else:
-                await app(scope, receive, _with_headers(send))
+                await app(datasettes.judged(scope), receive, _with_headers(send))
 
         return guarded
 

@@ -5,13 +5,23 @@ On the machine of the runner a dead process is told at once; elsewhere only sile
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TypedDict
 
 from rollout_local.domain.run import Phase, RunStatus
-from rollout_local.store.lease import Holder
+from rollout_local.store.holders import Holder
+
+
+class Heard(TypedDict):
+    """The part of a run's row that says when it was heard."""
+
+    status: str
+    phase: str | None
+    heartbeat_at: str | None
+    last_event_at: str | None
+    started_at: str | None
+
 
 LIVE_S = 15.0
 QUIET_S = 60.0
@@ -34,11 +44,11 @@ def seconds(at: str) -> float:
         return 0.0
 
 
-def heartbeat(run: Mapping[str, Any], holder: Holder | None, now: float) -> Heartbeat:
+def heartbeat(run: Heard, holder: Holder | None, now: float) -> Heartbeat:
     """The heartbeat of a run at `now` (Unix seconds); `holder` is who runs it, as far as the file says."""
     if run["status"] != RunStatus.RUNNING:
         return Heartbeat("rest", "")
-    heard = [seconds(run[column]) for column in ("heartbeat_at", "last_event_at", "started_at") if run[column]]
+    heard = [seconds(at) for at in (run["heartbeat_at"], run["last_event_at"], run["started_at"]) if at]
     age = max(0.0, now - max(heard)) if heard else None
     if holder is not None and holder.is_gone():
         return Heartbeat("gone", f"Its process {holder.pid} on {holder.host} has ended.", age)

@@ -1,7 +1,8 @@
 """Start a server on one or more files: settings that keep Datasette's own pages quick, our door, one sign-in link.
 
 Measured at a million trials: a table page takes 1.9 s with Datasette's facet suggestions and 0.03 to 0.13 s
-without. Downloads are off, since the file holds the prompts.
+without. Downloads are off, since the file holds the prompts; SQL of one's own is for who came by the sign-in link,
+since a thousand rows of it can be as large as one makes them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import socket
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 from datasette.app import Datasette
@@ -20,14 +20,16 @@ from datasette.plugins import pm
 
 from rollout_local import ui
 from rollout_local.errors import InputError
+from rollout_local.store.fixed import can_write, must_be_immutable
 from rollout_local.ui.guard import LOOPBACK
 from rollout_local.ui.links import Links
-from rollout_local.ui.readers import can_write, is_rollout_file, must_be_immutable
+from rollout_local.ui.readers import is_rollout_file
 from rollout_local.ui.state import Options, State, attach
 
-SETTINGS: dict[str, Any] = {
+SETTINGS: dict[str, object] = {
     "suggest_facets": False, "default_page_size": 50, "num_sql_threads": 4, "truncate_cells_html": 500,
     "facet_time_limit_ms": 200, "max_returned_rows": 1000, "allow_download": False, "allow_csv_stream": True,
+    "default_allow_sql": False,
 }  # fmt: skip
 
 
@@ -37,7 +39,7 @@ def build(
     trusted_hosts: Sequence[str] = (),
     base_url: str = "/",
     writable: Callable[[Path], bool] = can_write,
-) -> tuple[Any, State, list[str]]:
+) -> tuple[object, State, list[str]]:
     """A Datasette on these files, its state, and sentences worth saying. Raises `InputError` for another file."""
     for path in paths:
         _require_ours(path)
@@ -100,7 +102,7 @@ def listening(host: str, port: int) -> Iterator[list[socket.socket]]:
 
 
 def serve(
-    datasette: Any,
+    datasette: Datasette,
     state: State,
     *,
     sockets: Sequence[socket.socket],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote, urlencode
 
 from datasette.utils import tilde_encode
@@ -19,11 +18,11 @@ class Links:
 
     base: str
 
-    def _under(self, path: str, query: Mapping[str, Any] | None = None) -> str:
+    def _under(self, path: str, query: Mapping[str, object] | None = None) -> str:
         given = {name: value for name, value in (query or {}).items() if value not in (None, "")}
         return f"{self.base}-/rollout/{path}" + (f"?{urlencode(given)}" if given else "")
 
-    def jobs(self, **query: Any) -> str:
+    def jobs(self, **query: object) -> str:
         """The list of jobs."""
         return self._under("", query)
 
@@ -43,15 +42,15 @@ class Links:
         """A file of ours; its version is in the address, so it may be kept for ever."""
         return self._under(f"static/{name}", {"v": version})
 
-    def run(self, db: str, run: str, page: str = "", /, **query: Any) -> str:
+    def run(self, db: str, run: str, page: str = "", /, **query: object) -> str:
         """A run's page: `""`, `lineage`, `pareto`, `reflections`, `promotion`, `events`, `candidates` …"""
         return self._under(f"{tilde_encode(db)}/runs/{quote(run, safe='')}{page and '/' + page}", query)
 
-    def data(self, db: str, run: str, **query: Any) -> str:
+    def data(self, db: str, run: str, **query: object) -> str:
         """What changed in a run since a trial and a revision, as JSON."""
         return self._under(f"{tilde_encode(db)}/runs/{quote(run, safe='')}.json", query)
 
-    def candidate(self, db: str, run: str, number: int, **query: Any) -> str:
+    def candidate(self, db: str, run: str, number: int, **query: object) -> str:
         """One candidate."""
         return self.run(db, run, f"candidates/{number}", **query)
 
@@ -71,6 +70,6 @@ class Links:
         """Datasette's own page of a database."""
         return f"{self.base}{tilde_encode(db)}"
 
-    def table(self, db: str, table: str, **query: Any) -> str:
+    def table(self, db: str, table: str, **query: object) -> str:
         """Datasette's page of a table."""
         return f"{self.database(db)}/{tilde_encode(table)}" + (f"?{urlencode(query)}" if query else "")

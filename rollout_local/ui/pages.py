@@ -11,12 +11,11 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from rollout_local.reports.visible import one_line, visible
+from rollout_local.reports.escape import one_line, visible
 from rollout_local.reports.wording import money, number, percent, signed, spread, tasks_counted, words
 from rollout_local.ui.draw import marks
 from rollout_local.ui.heartbeat import duration, seconds
@@ -26,7 +25,7 @@ LONGEST = 60_000
 """Characters of a text that a page shows; Datasette has the rest."""
 
 
-def _final(value: Any) -> Any:
+def _final(value: object) -> object:
     if isinstance(value, str) and not isinstance(value, Markup):
         return visible(value)
     return "" if value is None else value
@@ -114,12 +113,12 @@ def version(name: str) -> str:
     return hashlib.sha256(found[0]).hexdigest()[:12] if found else ""
 
 
-def render(template: str, context: Mapping[str, Any]) -> bytes:
+def render(template: str, context: Mapping[str, object]) -> bytes:
     """A page as bytes."""
     return environment().get_template(template).render(context).encode("utf-8", "replace")
 
 
-def as_json(value: Any) -> bytes:
+def as_json(value: object) -> bytes:
     """A document as bytes; ASCII, so that nothing in it can surprise a parser."""
     return json.dumps(value, separators=(",", ":")).encode()
 

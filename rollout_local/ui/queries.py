@@ -8,14 +8,34 @@ lists fifty trials must not carry fifty megabytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from rollout_local.store.lease import Holder, holder_of
+from rollout_local.store.holders import Holder
+from rollout_local.store.lease import holder_of
 from rollout_local.store.reads import RUN_COLUMNS
+from rollout_local.store.row_types import CandidateRow, RunRow
 from rollout_local.store.schema import Store
-
-Row = dict[str, Any]
+from rollout_local.store.selected_types import Count, JudgedProposal, ShortRun
+from rollout_local.ui.shown_rows import (
+    CandidateCells,
+    CandidateId,
+    CandidateText,
+    Job,
+    MadeAt,
+    Moments,
+    Name,
+    ProposedComponents,
+    Pulse,
+    ReflectedText,
+    ShortCandidate,
+    ShownCommand,
+    ShownEvent,
+    ShownPromotion,
+    ShownTrial,
+    Tagged,
+    TaskOfCandidate,
+    TrialWithOutput,
+)
 
 FEED = 50
 DELTA = 200
@@ -43,19 +63,19 @@ FILTERS = {
 """What the feed can be narrowed to."""
 
 
-def run(store: Store, run_id: str) -> Row | None:
+def run(store: Store, run_id: str) -> RunRow | None:
     """A run's row, or None."""
-    return store.row("SELECT * FROM runs WHERE id = ?", (run_id,))
+    return store.first(RunRow, "SELECT * FROM runs WHERE id = ?", (run_id,))
 
 
-def pulse(store: Store, run_id: str) -> Row | None:
+def pulse(store: Store, run_id: str) -> Pulse | None:
     """What the live page asks for each second."""
-    return store.row("SELECT " + RUN_COLUMNS + ", target_row_id FROM runs WHERE id = ?", (run_id,))
+    return store.first(Pulse, "SELECT " + RUN_COLUMNS + ", target_row_id FROM runs WHERE id = ?", (run_id,))
 
 
 def has(store: Store, table: str) -> bool:
     """Whether the file has this table; older ones lack some."""
-    return store.row("SELECT 1 AS yes FROM sqlite_master WHERE name = ?", (table,)) is not None
+    return store.has("SELECT 1 FROM sqlite_master WHERE name = ?", (table,))
 
 
 def holder(store: Store, run_id: str) -> Holder | None:
@@ -63,59 +83,61 @@ def holder(store: Store, run_id: str) -> Holder | None:
     return holder_of(store, run_id) if has(store, "leases") else None
 
 
-def commands(store: Store, run_id: str) -> list[Row]:
+def commands(store: Store, run_id: str) -> list[ShownCommand]:
     """The newest requests to a run's runner."""
     if not has(store, "run_commands"):
         return []
-    return store.rows(
+    return store.select(
+        ShownCommand,
         "SELECT id, action, actor, created_at, handled_at, note FROM run_commands WHERE run_id = ?"
         " ORDER BY id DESC LIMIT 5",
         (run_id,),
     )
 
 
-def promotions(store: Store, run_id: str) -> list[Row]:
+def promotions(store: Store, run_id: str) -> list[ShownPromotion]:
     """What was made of a run's best text, newest first, without the texts."""
     if not has(store, "promotions"):
         return []
-    return store.rows(
+    return store.select(
+        ShownPromotion,
         "SELECT capability, to_version, to_path, actor, at, forced, reason, reverts, reverted_by FROM promotions"
         " WHERE run_id = ? ORDER BY id DESC LIMIT 5",
         (run_id,),
     )
 
 
-def candidates(store: Store, run_id: str, attempt: int) -> list[Row]:
+def candidates(store: Store, run_id: str, attempt: int) -> list[ShortCandidate]:
     """Candidates of an attempt without their texts, in the order of proposal."""
-    return store.rows(
-        "SELECT " + _CANDIDATE + " FROM candidates WHERE run_id = ? AND attempt = ? ORDER BY number", (run_id, attempt)
-    )
+    sql = "SELECT " + _CANDIDATE + " FROM candidates WHERE run_id = ? AND attempt = ? ORDER BY number"
+    return store.select(ShortCandidate, sql, (run_id, attempt))
 
 
-def candidate(store: Store, run_id: str, attempt: int, number: int) -> Row | None:
+def candidate(store: Store, run_id: str, attempt: int, number: int) -> CandidateRow | None:
     """One candidate with its texts."""
-    return store.row(
-        "SELECT * FROM candidates WHERE run_id = ? AND attempt = ? AND number = ?", (run_id, attempt, number)
-    )
+    sql = "SELECT * FROM candidates WHERE run_id = ? AND attempt = ? AND number = ?"
+    return store.first(CandidateRow, sql, (run_id, attempt, number))
 
 
-def candidate_row(store: Store, candidate_id: int | None) -> Row | None:
+def candidate_row(store: Store, candidate_id: int | None) -> ShortCandidate | None:
     """A candidate by its row id, without its texts."""
-    return store.row("SELECT " + _CANDIDATE + " FROM candidates WHERE id = ?", (candidate_id,))
+    return store.first(ShortCandidate, "SELECT " + _CANDIDATE + " FROM candidates WHERE id = ?", (candidate_id,))
 
 
-def first_candidate(store: Store, run_id: str, attempt: int) -> Row | None:
+def first_candidate(store: Store, run_id: str, attempt: int) -> ShortCandidate | None:
     """The baseline of an attempt, without its texts."""
-    return store.row(
+    return store.first(
+        ShortCandidate,
         "SELECT " + _CANDIDATE + " FROM candidates WHERE run_id = ? AND attempt = ? AND status = 'baseline'"
         " ORDER BY number LIMIT 1",
         (run_id, attempt),
     )
 
 
-def leader(store: Store, run_id: str, attempt: int) -> Row | None:
+def leader(store: Store, run_id: str, attempt: int) -> ShortCandidate | None:
     """The candidate that leads on validation, as the search said; the series hold its mean and its number."""
-    row = store.row(
+    row = store.first(
+        CandidateId,
         "SELECT c.id FROM metrics b JOIN metrics v ON v.run_id = b.run_id AND v.attempt = b.attempt"
         " AND v.name = 'val_mean' AND v.value = b.value"
         " JOIN candidates c ON c.run_id = b.run_id AND c.attempt = b.attempt AND c.number = v.step"
@@ -125,10 +147,18 @@ def leader(store: Store, run_id: str, attempt: int) -> Row | None:
     return candidate_row(store, row["id"]) if row else None
 
 
-def texts(store: Store, run_id: str, attempt: int, numbers: Sequence[int]) -> dict[int, Row]:
+def best(store: Store, run: ShortRun, attempt: int) -> ShortCandidate | None:
+    """The candidate that the run says is best; while it searches, the one that leads on validation."""
+    if attempt == run["attempt"] and run["best_candidate_id"] is not None:
+        return candidate_row(store, run["best_candidate_id"])
+    return leader(store, run["id"], attempt) or first_candidate(store, run["id"], attempt)
+
+
+def texts(store: Store, run_id: str, attempt: int, numbers: Sequence[int]) -> dict[int, CandidateText]:
     """Components and hashes of some candidates, by number."""
     marks = ", ".join("?" * len(numbers))
-    rows = store.rows(
+    rows = store.select(
+        CandidateText,
         "SELECT id, number, components_json, content_hash FROM candidates"
         f" WHERE run_id = ? AND attempt = ? AND number IN ({marks})",
         (run_id, attempt, *numbers),
@@ -138,7 +168,8 @@ def texts(store: Store, run_id: str, attempt: int, numbers: Sequence[int]) -> di
 
 def moments(store: Store, candidate_id: int, split: str) -> tuple[int, float, float]:
     """Count, sum and sum of squares of a candidate's mean score per task."""
-    row = store.row(
+    row = store.first(
+        Moments,
         "SELECT count(*) AS n, coalesce(sum(m), 0.0) AS one, coalesce(sum(m * m), 0.0) AS two FROM"
         " (SELECT score_sum / n AS m FROM candidate_tasks WHERE candidate_id = ? AND split = ?)",
         (candidate_id, split),
@@ -155,7 +186,8 @@ def task_means(store: Store, candidate_id: int, split: str) -> dict[str, float]:
 def cells(store: Store, ids: Sequence[int], split: str = "val") -> dict[int, dict[str, float]]:
     """Mean score by task of some candidates, by row id; put together by SQLite, three times as fast as row by row."""
     marks = ", ".join("?" * len(ids))
-    rows = store.rows(
+    rows = store.select(
+        CandidateCells,
         "SELECT candidate_id, json_group_object(task_name, score_sum / n) AS means FROM candidate_tasks"
         f" WHERE split = ? AND candidate_id IN ({marks}) GROUP BY candidate_id",
         (split, *ids),
@@ -163,28 +195,31 @@ def cells(store: Store, ids: Sequence[int], split: str = "val") -> dict[int, dic
     return {row["candidate_id"]: json.loads(row["means"]) for row in rows}
 
 
-def feed(store: Store, run_id: str, attempt: int, show: str, limit: int = FEED) -> list[Row]:
+def feed(store: Store, run_id: str, attempt: int, show: str, limit: int = FEED) -> list[ShownTrial]:
     """The newest trials of an attempt, newest first. A filter looks at the newest `SCANNED` ones."""
     newest = "0"
     if show != "all":
         newest = f"coalesce((SELECT id FROM trials WHERE run_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET {SCANNED}), 0)"
-    return store.rows(
+    return store.select(
+        ShownTrial,
         f"SELECT {_TRIAL} FROM trials t {_WITH_CANDIDATE} WHERE t.run_id = ?1 AND t.attempt = ?2 AND t.id > {newest}"
         f" AND {FILTERS[show]} ORDER BY t.id DESC LIMIT ?3",
         (run_id, attempt, limit),
     )
 
 
-def since(store: Store, run_id: str, attempt: int, after: int, show: str) -> tuple[list[Row], int]:
+def since(store: Store, run_id: str, attempt: int, after: int, show: str) -> tuple[list[ShownTrial], int]:
     """Trials after the trial `after`, newest first, at most `DELTA`; and how many were left out (up to `COUNTED`)."""
-    found = store.rows(
+    found = store.select(
+        ShownTrial,
         f"SELECT {_TRIAL} FROM trials t {_WITH_CANDIDATE} WHERE t.run_id = ? AND t.id > ? AND t.attempt = ?"
         " ORDER BY t.id DESC LIMIT ?",
         (run_id, after, attempt, DELTA),
     )
     skipped = 0
     if len(found) == DELTA:
-        row = store.row(
+        row = store.first(
+            Count,
             "SELECT count(*) AS n FROM (SELECT 1 FROM trials WHERE run_id = ? AND id > ? LIMIT ?)",
             (run_id, after, COUNTED + DELTA),
         )
@@ -192,79 +227,109 @@ def since(store: Store, run_id: str, attempt: int, after: int, show: str) -> tup
     return [row for row in found if _shown(row, show)], skipped
 
 
-def _shown(row: Row, show: str) -> bool:
+def _shown(row: ShownTrial, show: str) -> bool:
     score = row["score"]
     if show == "errors":
         return score is None
     return show == "all" or (score is not None and (score == 0 if show == "zero" else score < 0.5))
 
 
-def pace(store: Store, run_id: str) -> list[Row]:
+def pace(store: Store, run_id: str) -> list[MadeAt]:
     """Times of the newest trials of a run, newest first."""
-    return store.rows("SELECT created_at FROM trials WHERE run_id = ? ORDER BY id DESC LIMIT 60", (run_id,))
+    sql = "SELECT created_at FROM trials WHERE run_id = ? ORDER BY id DESC LIMIT 60"
+    return store.select(MadeAt, sql, (run_id,))
 
 
-def series(store: Store, run_id: str, attempt: int, name: str) -> list[tuple[int, float]]:
-    """A series of an attempt as (step, value)."""
-    rows = store.rows(
-        "SELECT step, value FROM metrics WHERE run_id = ? AND attempt = ? AND name = ? ORDER BY step",
-        (run_id, attempt, name),
-    )
-    return [(row["step"], row["value"]) for row in rows]
-
-
-def trials_of(store: Store, candidate_id: int, limit: int = FEED) -> list[Row]:
+def trials_of(store: Store, candidate_id: int, limit: int = FEED) -> list[TrialWithOutput]:
     """The newest trials of a candidate with their outputs (cut)."""
-    return store.rows(
+    return store.select(
+        TrialWithOutput,
         f"SELECT {_TRIAL}, substr(t.output, 1, 2000) AS output FROM trials t {_WITH_CANDIDATE}"
-        " WHERE t.candidate_id = ? ORDER BY t.id DESC LIMIT ?",
+        " WHERE t.id IN (SELECT id FROM trials WHERE candidate_id = ?1 AND superseded_by IS NULL"
+        " UNION ALL SELECT id FROM trials WHERE candidate_id = ?1 AND superseded_by IS NOT NULL)"
+        " ORDER BY t.id DESC LIMIT ?2",
         (candidate_id, limit),
     )
 
 
-def trials(store: Store, ids: Sequence[int]) -> dict[int, Row]:
+def trials(store: Store, ids: Sequence[int]) -> dict[int, TrialWithOutput]:
     """Some trials by id, with their outputs (cut)."""
     marks = ", ".join("?" * len(ids))
-    rows = store.rows(
+    rows = store.select(
+        TrialWithOutput,
         f"SELECT {_TRIAL}, substr(t.output, 1, 2000) AS output FROM trials t {_WITH_CANDIDATE} WHERE t.id IN ({marks})",
         tuple(ids),
     )
     return {row["id"]: row for row in rows}
 
 
-def of_task(store: Store, run_id: str, attempt: int, split: str, name: str) -> list[Row]:
+def of_task(store: Store, run_id: str, attempt: int, split: str, name: str) -> list[TaskOfCandidate]:
     """A task's roll-up for every candidate of an attempt."""
-    return store.rows(
+    return store.select(
+        TaskOfCandidate,
         "SELECT c.number, c.status, k.candidate_id, k.n, k.score_sum / k.n AS mean, k.best, k.last_trial_id"
-        " FROM candidate_tasks k JOIN candidates c ON c.id = k.candidate_id"
-        " WHERE k.run_id = ? AND k.split = ? AND k.task_name = ? AND c.attempt = ? ORDER BY c.number",
-        (run_id, split, name, attempt),
+        " FROM candidates c JOIN candidate_tasks k ON k.candidate_id = c.id"
+        " WHERE k.split = ? AND k.task_name = ? AND c.run_id = ? AND c.attempt = ? ORDER BY c.number",
+        (split, name, run_id, attempt),
     )
 
 
-def events(store: Store, run_id: str, before: int | None, level: str | None, limit: int) -> list[Row]:
+def events(store: Store, run_id: str, before: int | None, level: str | None, limit: int) -> list[ShownEvent]:
     """Log lines of a run, newest first, before the line `before`."""
-    return store.rows(
+    return store.select(
+        ShownEvent,
         "SELECT id, attempt, at, level, substr(message, 1, 4000) AS message FROM events WHERE run_id = ?1"
         " AND (?2 IS NULL OR id < ?2) AND (?3 IS NULL OR level = ?3) ORDER BY id DESC LIMIT ?4",
         {"1": run_id, "2": before, "3": level, "4": limit},
     )
 
 
-def jobs(store: Store, status: str | None, target: str | None, limit: int) -> list[Row]:
-    """Runs, newest first, with the number of their candidates."""
+_TAGS = "CASE WHEN json_valid(r.tags_json) THEN r.tags_json ELSE '[]' END"
+"""A row that others made may hold anything."""
+
+
+def tags_of(row: Tagged) -> list[str]:
+    """The tags of a run."""
+    try:
+        found = json.loads(row["tags_json"])
+    except ValueError:
+        return []
+    return [str(tag) for tag in found] if isinstance(found, list) else []
+
+
+def jobs(store: Store, wanted: Mapping[str, str], limit: int) -> list[Job]:
+    """Runs, newest first, with the number of their candidates; of the `status`, `target`, `project`, `tag` wanted."""
     columns = ", ".join("r." + column.strip() for column in RUN_COLUMNS.split(","))
-    return store.rows(
+    return store.select(
+        Job,
         f"SELECT {columns}, (SELECT count(*) FROM candidates c WHERE c.run_id = r.id AND c.attempt = r.attempt)"
         " AS candidate_count FROM runs r WHERE (?1 IS NULL OR r.status = ?1) AND (?2 IS NULL OR r.target_id = ?2)"
+        " AND (?4 IS NULL OR r.project = ?4)"
+        f" AND (?5 IS NULL OR EXISTS (SELECT 1 FROM json_each({_TAGS}) WHERE value = ?5))"
         " ORDER BY r.created_at DESC, r.rowid DESC LIMIT ?3",
-        (status, target, limit),
+        (
+            *(wanted.get(name) or None for name in ("status", "target")),
+            limit,
+            *(wanted.get(name) or None for name in ("project", "tag")),
+        ),
     )
+
+
+def projects(store: Store) -> list[str]:
+    """Projects that runs belong to."""
+    rows = store.select(Name, "SELECT DISTINCT substr(project, 1, 200) AS id FROM runs ORDER BY 1 LIMIT 200")
+    return [row["id"] for row in rows]
+
+
+def tags(store: Store) -> list[str]:
+    """Tags of runs."""
+    sql = f"SELECT DISTINCT substr(value, 1, 200) AS id FROM runs r, json_each({_TAGS}) ORDER BY 1 LIMIT 200"
+    return [row["id"] for row in store.select(Name, sql)]
 
 
 def target_names(store: Store) -> list[str]:
     """Targets that were synced."""
-    rows = store.rows("SELECT DISTINCT substr(id, 1, 200) AS id FROM targets ORDER BY 1 LIMIT 200")
+    rows = store.select(Name, "SELECT DISTINCT substr(id, 1, 200) AS id FROM targets ORDER BY 1 LIMIT 200")
     return [row["id"] for row in rows]
 
 
@@ -284,21 +349,23 @@ _ONCE = "coalesce(p.candidate_id, -p.id)"
 """A candidate has a row per component that was proposed; a reflection without a usable text stands for itself."""
 
 
-def proposals(store: Store, run_id: str, attempt: int, kind: str, limit: int, offset: int) -> list[Row]:
+def proposals(store: Store, run_id: str, attempt: int, kind: str, limit: int, offset: int) -> list[JudgedProposal]:
     """Proposals of one kind, newest first, with the numbers of parent and candidate: each candidate's first row."""
-    return store.rows(
+    return store.select(
+        JudgedProposal,
         f"{_PROPOSAL} WHERE p.id IN (SELECT min(p.id) FROM proposals p WHERE p.run_id = ? AND p.attempt = ?"
         f" AND {KINDS[kind]} GROUP BY {_ONCE}) ORDER BY p.iteration DESC, p.id DESC LIMIT ? OFFSET ?",
         (run_id, attempt, limit, offset),
     )
 
 
-def proposal_counts(store: Store, run_id: str, attempt: int) -> Row:
+def proposal_counts(store: Store, run_id: str, attempt: int) -> dict[str, int]:
     """How many proposals there are of each kind."""
     sums = ", ".join(
         f"count(DISTINCT CASE WHEN {condition} THEN {_ONCE} END) AS {kind!r}" for kind, condition in KINDS.items()
     )
-    found = store.row(
+    found = store.first(
+        dict[str, int],
         f"SELECT {sums} FROM proposals p WHERE p.run_id = ? AND p.attempt = ?",
         (run_id, attempt),
     )
@@ -306,15 +373,17 @@ def proposal_counts(store: Store, run_id: str, attempt: int) -> Row:
     return found
 
 
-def proposals_of(store: Store, candidate_ids: Sequence[int]) -> list[Row]:
+def proposals_of(store: Store, candidate_ids: Sequence[int]) -> list[JudgedProposal]:
     """The proposals that these candidates came of."""
     marks = ", ".join("?" * len(candidate_ids))
-    return store.rows(f"{_PROPOSAL} WHERE p.candidate_id IN ({marks}) ORDER BY p.id", tuple(candidate_ids))
+    sql = f"{_PROPOSAL} WHERE p.candidate_id IN ({marks}) ORDER BY p.id"
+    return store.select(JudgedProposal, sql, tuple(candidate_ids))
 
 
 def proposed_components(store: Store, run_id: str, attempt: int) -> dict[int, list[str]]:
     """The components that each candidate (by its row id) was proposed for."""
-    rows = store.rows(
+    rows = store.select(
+        ProposedComponents,
         "SELECT candidate_id, json_group_array(component) AS names FROM (SELECT candidate_id, component FROM proposals"
         " WHERE run_id = ? AND attempt = ? AND candidate_id IS NOT NULL ORDER BY id) GROUP BY candidate_id",
         (run_id, attempt),
@@ -324,15 +393,10 @@ def proposed_components(store: Store, run_id: str, attempt: int) -> dict[int, li
 
 def reflection_traces(store: Store, run_id: str, attempt: int) -> dict[str, str]:
     """The trace of the reflection that gave a text, by the text."""
-    rows = store.rows(
+    rows = store.select(
+        ReflectedText,
         "SELECT json_extract(reply_json, '$.text') AS text, trace_id FROM reflections"
         " WHERE run_id = ? AND attempt = ? AND trace_id IS NOT NULL",
         (run_id, attempt),
     )
     return {row["text"]: row["trace_id"] for row in rows if row["text"] is not None}
-
-
-def dataset_name(store: Store, dataset_id: int | None) -> str | None:
-    """`slug@version`, or None."""
-    row = store.row("SELECT slug, version FROM datasets WHERE id = ?", (dataset_id,))
-    return f"{row['slug']}@{row['version']}" if row else None

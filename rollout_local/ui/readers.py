@@ -8,7 +8,6 @@ transaction keeps the writer's WAL from being folded back. A file that was repla
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -17,12 +16,26 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import quote
 
-from rollout_local.store.schema import APPLICATION_ID, BUSY_TIMEOUT_S, Store
+from rollout_local.store import fixed
+from rollout_local.store.schema import APPLICATION_ID, BUSY_TIMEOUT_S, Store, open_store
 
 THREADS = 3
+PATIENCE_S = 3.0
+"""How long a button waits for another process that writes; who pressed it is told who that is."""
+LONGEST_SHOWN, LONGEST_READ = 16 << 20, 256 << 20
+"""Bytes of one value: in Datasette's pages, whose statements anybody makes; in ours, which show parts of long texts."""
+_REACHING_OUT = frozenset({"load_extension", "fts3_tokenizer", "readfile", "writefile", "edit", "fsdir", "lsdir"})
+"""Functions that SQLite may have: they load code, tell addresses of the process, read and write files."""
 Result = TypeVar("Result")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Store]:
+    """Open a file to write what a page asked for. Raises `StoreError`, soon, where another process has it."""
+    with open_store(path, create=False) as store:
+        store.wait_at_most(PATIENCE_S)
+        yield store
 
 
 @dataclass(frozen=True)
@@ -60,23 +73,9 @@ def _has_our_id(path: Path) -> bool:
     """
     for immutable in (True, False):
         with suppress(sqlite3.Error), closing(_connect(Source("", path, immutable))) as connection:
-            if connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID:
+            if fixed.application_id(connection) == APPLICATION_ID:
                 return True
     return False
-
-
-def must_be_immutable(path: Path, writable: Callable[[Path], bool]) -> bool:
-    """Whether a file can only be read as it stands: no WAL beside it, and a folder where SQLite cannot make one.
-
-    Such a file fails with `mode=ro`, since reading a WAL database needs its -wal and -shm files.
-    """
-    beside = (path.with_name(path.name + ending) for ending in ("-wal", "-shm"))
-    return not all(file.exists() for file in beside) and not writable(path.parent)
-
-
-def can_write(folder: Path) -> bool:
-    """Whether this process may create files there."""
-    return os.access(folder, os.W_OK)
 
 
 class Readers:
@@ -84,13 +83,14 @@ class Readers:
 
     def __init__(self, threads: int = THREADS) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rollout-ui")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="rollout-ui-writes")
         self._mine = threading.local()
         self._opened: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
 
-    async def run(self, work: Callable[[], Result]) -> Result:
-        """Do `work` on one of the threads."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+    async def run(self, work: Callable[[], Result], *, writes: bool = False) -> Result:
+        """Do `work` on one of the threads: what `writes` may wait for others, and keeps nobody from reading."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer if writes else self._pool, work)
 
     @contextmanager
     def visit(self) -> Iterator[Callable[[Source], Store]]:
@@ -111,6 +111,7 @@ class Readers:
     def close(self) -> None:
         """End the threads and close every connection."""
         self._pool.shutdown(wait=True)
+        self._writer.shutdown(wait=True)
         with self._lock:
             for connection in self._opened:
                 connection.close()
@@ -136,9 +137,23 @@ class Readers:
         connection.close()
 
 
-def _connect(source: Source) -> sqlite3.Connection:
-    mode = "mode=ro&immutable=1" if source.immutable else "mode=ro"
-    uri = f"file:{quote(str(source.path.absolute()))}?{mode}"
-    return sqlite3.connect(
-        uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=256
+def restrict(connection: sqlite3.Connection, longest: int) -> None:
+    """Refuse values of more than `longest` bytes, other files, and functions that reach out of the database.
+
+    The file may come from somebody else, and so may the views in it.
+    """
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, longest)
+    connection.set_authorizer(_judged)
+
+
+def _judged(action: int, _: str | None, name: str | None, *_more: str | None) -> int:
+    refused = action == sqlite3.SQLITE_ATTACH or (
+        action == sqlite3.SQLITE_FUNCTION and (name or "").lower() in _REACHING_OUT
     )
+    return sqlite3.SQLITE_DENY if refused else sqlite3.SQLITE_OK
+
+
+def _connect(source: Source) -> sqlite3.Connection:
+    connection = fixed.connect(source.path, BUSY_TIMEOUT_S, immutable=source.immutable)
+    restrict(connection, LONGEST_READ)
+    return connection

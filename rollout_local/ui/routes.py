@@ -8,42 +8,28 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datasette.utils import tilde_decode
-from datasette.utils.asgi import Response
+from datasette.utils.asgi import Request, Response
 
 from rollout_local.errors import RolloutError, StoreError
 from rollout_local.ui import commands, pages
+from rollout_local.ui.datasettes import may_act
 from rollout_local.ui.guard import HEADERS, POLICY
 from rollout_local.ui.links import Links
-from rollout_local.ui.permission import may_act
+from rollout_local.ui.page_table import NEW, PAGES, RUN, TABS
 from rollout_local.ui.state import State, state_of
-from rollout_local.ui.views import candidate, compare, execution, jobs, lineage, new, promotion, reflections, run
+from rollout_local.ui.views import new
 from rollout_local.ui.visit import Answer, Document, Missing, Page, Redirect, Visit
 
-_RUN = r"/-/rollout/(?P<db>[^/]+)/runs/(?P<run>[^/]+?)"
-LARGEST_FORM = 64 * 1024
+if TYPE_CHECKING:
+    from datasette.app import Datasette
 
-VIEWS: dict[str, Callable[[Visit], Answer]] = {
-    r"/-/rollout/?": jobs.show,
-    r"/-/rollout/compare": compare.show,
-    _RUN + r"\.json": run.changes,
-    _RUN: run.show,
-    _RUN + r"/candidates": candidate.listing,
-    _RUN + r"/candidates/(?P<number>[0-9]{1,9})": candidate.show,
-    _RUN + r"/lineage": lineage.lineage,
-    _RUN + r"/pareto": lineage.pareto,
-    _RUN + r"/reflections": reflections.reflections,
-    _RUN + r"/promotion": promotion.show,
-    _RUN + r"/events": reflections.events,
-    _RUN + r"/task": execution.task,
-    r"/-/rollout/(?P<db>[^/]+)/trials/(?P<trial>[0-9]{1,15})": execution.trial,
-    r"/-/rollout/(?P<db>[^/]+)/traces/(?P<trace>[^/]+)": execution.trace,
-}
-"""Pages and documents, all read only."""
+
+LARGEST_FORM = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -55,19 +41,19 @@ class _Reader:
     token: str
 
 
-def routes() -> list[tuple[str, Any]]:
+def routes() -> list[tuple[str, object]]:
     """For Datasette: the views, the actions, the sign-in link, the static files."""
-    table: list[tuple[str, Any]] = [
+    table: list[tuple[str, object]] = [
         (r"^/-/rollout/static/(?P<name>[a-z]+\.[a-z]+)$", _static),
         (r"^/-/rollout/sign-in$", _sign_in),
-        (rf"^{_RUN}/actions$", _act),
-        (r"^/-/rollout/new$", _new),
+        (rf"^{RUN}/actions$", _act),
+        (rf"^{NEW.address}$", _new),
     ]
-    return [*table, *((f"^{pattern}$", _showing(view)) for pattern, view in VIEWS.items())]
+    return [*table, *((f"^{page.address}$", _showing(page.view)) for page in PAGES)]
 
 
-def _showing(view: Callable[[Visit], Answer]) -> Any:
-    async def answering(request: Any, datasette: Any) -> Any:
+def _showing(view: Callable[[Visit], Answer]) -> Callable[[Request, Datasette], Awaitable[Response]]:
+    async def answering(request: Request, datasette: Datasette) -> Response:
         if request.method not in {"GET", "HEAD"}:
             return _plain("This page is only read.\n", 405)
         return await _answer(request, datasette, view)
@@ -76,8 +62,8 @@ def _showing(view: Callable[[Visit], Answer]) -> Any:
 
 
 async def _answer(
-    request: Any, datasette: Any, view: Callable[[Visit], Answer], form: dict[str, str] | None = None
-) -> Any:
+    request: Request, datasette: Datasette, view: Callable[[Visit], Answer], form: dict[str, str] | None = None
+) -> Response:
     state, links = state_of(datasette), Links(datasette.setting("base_url"))
     if not state.is_active:
         return _plain("No run database is open here.\n", 404)
@@ -85,11 +71,12 @@ async def _answer(
     names = {name: tilde_decode(value) if name == "db" else value for name, value in request.url_vars.items()}
     reader = await _reader(request, datasette)
     return await state.readers.run(
-        lambda: _visited(state, links, view, reader, {"names": names, "args": arguments, "form": form or {}})
+        lambda: _visited(state, links, view, reader, {"names": names, "args": arguments, "form": form or {}}),
+        writes=form is not None,
     )
 
 
-async def _reader(request: Any, datasette: Any) -> _Reader:
+async def _reader(request: Request, datasette: Datasette) -> _Reader:
     """Who asks. The token sets a cookie, so only those who may act are given one."""
     allowed = await may_act(datasette, request.actor)
     token = str(request.scope["csrftoken"]()) if allowed and "csrftoken" in request.scope else ""
@@ -98,7 +85,7 @@ async def _reader(request: Any, datasette: Any) -> _Reader:
 
 def _visited(
     state: State, links: Links, view: Callable[[Visit], Answer], reader: _Reader, asked: dict[str, Any]
-) -> Any:
+) -> Response:
     with state.readers.visit() as open_:
         visit = Visit(
             links, state.sources, open_, time.time(), **asked,
@@ -109,14 +96,14 @@ def _visited(
         except Missing as missing:
             answer = Page("missing.html", {"title": "Not found", "said": str(missing)}, 404)
         except (StoreError, sqlite3.Error, OSError) as error:
-            said = f"The file could not be read just now: {error}"
-            answer = Page("missing.html", {"title": "Not readable", "said": said}, 503)
+            said = f"The file could not be used just now: {error}"
+            answer = Page("missing.html", {"title": "Not now", "said": said}, 503)
         except RolloutError as error:
             answer = Page("missing.html", {"title": "Not done", "said": str(error)}, 400)
         return _response(answer, visit)
 
 
-def _response(answer: Answer, visit: Visit) -> Any:
+def _response(answer: Answer, visit: Visit) -> Response:
     if isinstance(answer, Redirect):
         return Response("", 303, {**HEADERS, "location": answer.to})
     if isinstance(answer, Document):
@@ -126,18 +113,18 @@ def _response(answer: Answer, visit: Visit) -> Any:
     return Response(pages.render(answer.template, context), answer.status, _headers(), "text/html; charset=utf-8")
 
 
-_SHARED = {"run": None, "tab": "", "version": pages.version}
+_SHARED = {"run": None, "tab": "", "tabs": TABS, "version": pages.version}
 
 
 def _headers() -> dict[str, str]:
     return {**HEADERS, "content-security-policy": POLICY, "cache-control": "no-store"}
 
 
-def _plain(text: str, status: int) -> Any:
+def _plain(text: str, status: int) -> Response:
     return Response(text, status, _headers(), "text/plain; charset=utf-8")
 
 
-async def _static(request: Any) -> Any:
+async def _static(request: Request) -> Response:
     found = pages.static_file(request.url_vars["name"])
     if found is None:
         return _plain("There is no such file.\n", 404)
@@ -145,7 +132,7 @@ async def _static(request: Any) -> Any:
     return Response(found[0], 200, kept, found[1])
 
 
-async def _sign_in(request: Any, datasette: Any) -> Any:
+async def _sign_in(request: Request, datasette: Datasette) -> Response:
     """The link that `rollout ui` printed: works once, and leaves a signed cookie that scripts cannot read."""
     links = Links(datasette.setting("base_url"))
     if not state_of(datasette).take_key(request.args.get("key") or ""):
@@ -155,7 +142,7 @@ async def _sign_in(request: Any, datasette: Any) -> Any:
     return response
 
 
-async def _form(request: Any, datasette: Any) -> dict[str, str] | Any:
+async def _form(request: Request, datasette: Datasette) -> dict[str, str] | Response:
     """The body of a POST by somebody who may act; otherwise the answer that refuses it."""
     if request.method != "POST":
         return _plain("This is asked with a form.\n", 405)
@@ -166,7 +153,7 @@ async def _form(request: Any, datasette: Any) -> dict[str, str] | Any:
     return await request.post_vars()
 
 
-async def _act(request: Any, datasette: Any) -> Any:
+async def _act(request: Request, datasette: Datasette) -> Response:
     form = await _form(request, datasette)
     if not isinstance(form, dict):
         return form
@@ -177,11 +164,11 @@ async def _act(request: Any, datasette: Any) -> Any:
         back = "promotion" if form.get("action") == "promote" else ""
         return Redirect(visit.links.run(visit.source.name, visit.names["run"], back))
 
-    return await _answer(request, datasette, ask)
+    return await _answer(request, datasette, ask, form)
 
 
-async def _new(request: Any, datasette: Any) -> Any:
+async def _new(request: Request, datasette: Datasette) -> Response:
     if request.method in {"GET", "HEAD"}:
-        return await _answer(request, datasette, new.show)
+        return await _answer(request, datasette, NEW.view)
     form = await _form(request, datasette)
     return await _answer(request, datasette, new.submit, form) if isinstance(form, dict) else form

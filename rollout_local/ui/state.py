@@ -10,10 +10,14 @@ import secrets
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from rollout_local.ui.readers import Readers, Source, is_rollout_file
+
+if TYPE_CHECKING:
+    from datasette.app import Datasette
+
 
 PLUGIN = "rollout-local"
 
@@ -29,7 +33,7 @@ class Options:
 class State:
     """One Datasette's files and readers, and the key that signs in once."""
 
-    def __init__(self, datasette: Any, options: Options) -> None:
+    def __init__(self, datasette: Datasette, options: Options) -> None:
         self._databases = datasette.databases
         self._config = datasette.plugin_config
         self.options = options
@@ -79,15 +83,15 @@ class State:
             del self.__dict__["readers"]
 
 
-_states: WeakKeyDictionary[Any, State] = WeakKeyDictionary()
+_states: WeakKeyDictionary[object, State] = WeakKeyDictionary()
 
 
-def state_of(datasette: Any) -> State:
+def state_of(datasette: Datasette) -> State:
     """The state of this Datasette, made when it is first asked for."""
     return _states.get(datasette) or attach(datasette, Options())
 
 
-def attach(datasette: Any, options: Options) -> State:
+def attach(datasette: Datasette, options: Options) -> State:
     """Say how this Datasette was started."""
     _states[datasette] = state = State(datasette, options)
     return state

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from rollout_local.store.row_types import RunRow
 from rollout_local.store.schema import Store
 from rollout_local.ui import queries
 from rollout_local.ui.links import Links
 from rollout_local.ui.readers import Source
+from rollout_local.ui.shown_rows import ShortCandidate
 
 
 class Missing(Exception):
@@ -27,7 +29,7 @@ class Page:
     """A template and what it shows."""
 
     template: str
-    context: Mapping[str, Any]
+    context: Mapping[str, object]
     status: int = 200
 
 
@@ -35,7 +37,7 @@ class Page:
 class Document:
     """JSON."""
 
-    value: Any
+    value: object
     status: int = 200
 
 
@@ -58,7 +60,7 @@ class Visit:
     open: Callable[[Source], Store]
     now: float
     names: Mapping[str, str] = field(default_factory=dict)
-    args: Mapping[str, Any] = field(default_factory=dict)
+    args: Mapping[str, list[str]] = field(default_factory=dict)
     form: Mapping[str, str] = field(default_factory=dict)
     actor: str | None = None
     may_act: bool = False
@@ -74,7 +76,7 @@ class Visit:
         value = self.first(name)
         return int(value) if value.isascii() and value.isdecimal() and len(value) < 16 else None
 
-    def choice(self, name: str, allowed: Mapping[str, Any], default: str) -> str:
+    def choice(self, name: str, allowed: Mapping[str, object], default: str) -> str:
         """An argument that is one of these."""
         value = self.first(name)
         return value if value in allowed else default
@@ -100,7 +102,7 @@ class RunVisit:
     """A visit to a run: its row, and the attempt that is looked at (the newest unless the address says)."""
 
     visit: Visit
-    row: Mapping[str, Any]
+    row: RunRow
     attempt: int
 
     @property
@@ -116,12 +118,12 @@ class RunVisit:
     @property
     def id(self) -> str:
         """The run's id."""
-        return str(self.row["id"])
+        return self.row["id"]
 
     @property
     def is_newest(self) -> bool:
         """The run's own columns speak of this attempt."""
-        return bool(self.attempt == self.row["attempt"])
+        return self.attempt == self.row["attempt"]
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -129,7 +131,7 @@ class RunVisit:
         return dict(json.loads(self.row["config_json"]))
 
     @cached_property
-    def candidates(self) -> list[dict[str, Any]]:
+    def candidates(self) -> list[ShortCandidate]:
         """Candidates of the attempt, without texts."""
         return queries.candidates(self.store, self.id, self.attempt)
 
@@ -139,23 +141,21 @@ class RunVisit:
         return dict(json.loads(self.row["split_json"]))
 
     @cached_property
-    def baseline(self) -> dict[str, Any] | None:
+    def baseline(self) -> ShortCandidate | None:
         """The baseline's row, if there is one yet."""
         return queries.first_candidate(self.store, self.id, self.attempt)
 
     @cached_property
-    def best(self) -> dict[str, Any] | None:
+    def best(self) -> ShortCandidate | None:
         """The candidate that the run says is best; while it searches, the one that leads on validation."""
-        if self.is_newest and self.row["best_candidate_id"] is not None:
-            return queries.candidate_row(self.store, self.row["best_candidate_id"])
-        return queries.leader(self.store, self.id, self.attempt) or self.baseline
+        return queries.best(self.store, self.row, self.attempt)
 
-    def link(self, page: str = "", /, **query: Any) -> str:
+    def link(self, page: str = "", /, **query: object) -> str:
         """A page of this run, for the same attempt."""
-        kept = {} if self.is_newest else {"attempt": self.attempt}
+        kept: dict[str, object] = {} if self.is_newest else {"attempt": self.attempt}
         return self.visit.links.run(self.db, self.id, page, **query, **kept)
 
-    def candidate_link(self, number: int, **query: Any) -> str:
+    def candidate_link(self, number: int, **query: object) -> str:
         """A candidate of this attempt."""
         return self.link(f"candidates/{number}", **query)
 

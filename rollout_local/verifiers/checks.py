@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from rollout_local.domain.dataset import Task
 from rollout_local.domain.target import AgentResult
@@ -44,9 +44,14 @@ class CheckType:
     aliases: tuple[str, ...] = ()
     reads: str = ""
     graded: bool = False
+    grades: Literal["text", "output", "elsewhere"] = "text"
+    """What a task's own expected output says of it: `text`, something only where that is a text; `output`, always;
+    `elsewhere`, nothing: it grades what the result tells of itself, or by a model or a function.
+    """
+    asks_model: bool = False
 
 
-def _example(params: Mapping[str, Any], good: Any, bad: Any, **task: Any) -> Example:
+def _example(params: Mapping[str, object], good: object, bad: object, **task: object) -> Example:
     shown = Task.model_validate({"name": "example", "instruction": "Answer.", **task})
     return Example(params, AgentResult(output=good), AgentResult(output=bad), shown)
 
@@ -74,6 +79,7 @@ CHECKS: dict[str, CheckType] = {
         ),
         reads="metadata.expectations",
         graded=True,
+        grades="elsewhere",
     ),
     "contains": CheckType(
         "the output contains a text",
@@ -96,6 +102,7 @@ CHECKS: dict[str, CheckType] = {
         text_checks.matches,
         _example({"pattern": r"\bRMA-\d{4}\b"}, "Use RMA-1234.", "Use RMA-12."),
         params={"pattern": Param("pattern", "the regular expression", required=True)},
+        grades="output",
     ),
     "equals": CheckType(
         "the output equals a text, both trimmed; a value that is no text is compared as JSON",
@@ -110,29 +117,34 @@ CHECKS: dict[str, CheckType] = {
         text_checks.min_length,
         _example({"value": 5}, "Enough.", "No."),
         params={"value": Param("count", "characters", required=True)},
+        grades="output",
     ),
     "max_length": CheckType(
         "the output has at most so many characters",
         text_checks.max_length,
         _example({"value": 5}, "Short", "Too long."),
         params={"value": Param("count", "characters", required=True)},
+        grades="output",
     ),
     "json_valid": CheckType(
         "the output is JSON, with nothing around it",
         json_checks.json_valid,
         _example({}, '{"urgency": "high"}', "Sure! Here you are: {}"),
+        grades="output",
     ),
     "json_keys": CheckType(
         "the output is a JSON object that has every key",
         json_checks.json_keys,
         _example({"keys": ["urgency"]}, '{"urgency": "high"}', '{"priority": 1}'),
         params={"keys": Param("keys", "the keys", required=True, aliases=("required_keys",))},
+        grades="output",
     ),
     "expected_output_schema": CheckType(
         "the output is a JSON object with the required keys of the task's expected output schema",
         json_checks.expected_output_schema,
         _example({}, '{"x": 1}', '{"y": 1}', expected_output_schema={"type": "object", "required": ["x"]}),
         reads="expected_output_schema",
+        grades="output",
     ),
     "json_path_equals": CheckType(
         "the value at a path of the output as JSON equals the expected one; unordered lists score by F1",
@@ -149,6 +161,7 @@ CHECKS: dict[str, CheckType] = {
         },
         one_of=_EQUALS,
         graded=True,
+        grades="output",
     ),
     "json_schema": CheckType(
         "the output is JSON that a JSON Schema accepts, the check's own or the task's expected output schema",
@@ -156,6 +169,7 @@ CHECKS: dict[str, CheckType] = {
         _example({"schema": {"type": "object", "required": ["x"]}}, '{"x": 1}', "{}"),
         params={"schema": Param("schema", "the schema; without one, the task's")},
         reads="expected_output_schema",
+        grades="output",
     ),
     "numeric_close": CheckType(
         "a number is close to the expected one: at a path of the output as JSON, or the last in the text",
@@ -184,6 +198,7 @@ CHECKS: dict[str, CheckType] = {
         _example({"function": "app.checks:polite"}, "Thank you.", "No."),
         params={"function": Param("function", '"module:function"', required=True)},
         graded=True,
+        grades="elsewhere",
     ),
     "tool_called": CheckType(
         'the result reports a call of a tool in metadata["tool_calls"]',
@@ -194,6 +209,7 @@ CHECKS: dict[str, CheckType] = {
             AgentResult(output="", metadata={"tool_calls": []}),
         ),
         params={"name": Param("text", "the tool", required=True, aliases=("tool",))},
+        grades="elsewhere",
     ),
     rewards.CHECK_TYPE: CheckType(
         "a reward recipe of optimization jobs (exact_match_v1, contains_v1, row_reward_v1, …) with its parameters",
@@ -216,10 +232,14 @@ CHECKS: dict[str, CheckType] = {
         params={
             "prompt": Param("text", "the criterion", required=True),
             "model": Param("text", "the model that grades", required=True),
-            "api_base": Param("text", "the address of a local server"),
-            "parameters": Param("object", "the model's parameters", default={"temperature": 0}),
+            "api_base": Param("address", "the address of a local server; a secret in it is written as $VARIABLE"),
+            "parameters": Param(
+                "parameters", "the model's parameters; a secret is written as $VARIABLE", default={"temperature": 0}
+            ),
         },
         graded=True,
+        grades="elsewhere",
+        asks_model=True,
     ),
 }
 """Check type → what it does."""

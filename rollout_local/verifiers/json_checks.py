@@ -94,7 +94,7 @@ def schema_problem(schema: Mapping[str, Any]) -> str:
     return f"is not a JSON Schema: at {problem.json_path}: {cut(problem.message)}" if problem else ""
 
 
-def require_schema(schema: Mapping[str, Any], task: Task) -> None:
+def require_schema(schema: Mapping[str, object], task: Task) -> None:
     """`GradingError` where a task's schema is none."""
     if problem := schema_problem(schema):
         msg = f'task "{task.name}": the expected output schema {problem}'
@@ -134,7 +134,7 @@ def _has_keys(keys: Sequence[str], document: Document, name: str) -> Outcome:
     return 0.0, f"the JSON object lacks the {name} {quotes(missing)} ({there})"
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     return "null" if value is None else _KINDS[type(value)]
 
 

@@ -6,11 +6,14 @@ The model sees one JSON object, so that an output cannot pass for instructions o
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
 from rollout_local.domain.identity import canonical_json
 from rollout_local.errors import GradingError
+from rollout_local.models import DUMMY_KEY
+from rollout_local.redaction.references import filled, from_environment
 from rollout_local.verifiers.own_checks import checked_score
 from rollout_local.verifiers.subject import PERFECT, Completer, Outcome, Params, Subject, read_document
 from rollout_local.verifiers.words import quote, utf8
@@ -26,10 +29,11 @@ _FENCED = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
 def llm_judge(params: Params, subject: Subject) -> Outcome:
     """The score that the model gives. What asking it raises comes through unchanged."""
     complete = subject.complete or _default()
-    parameters = params.get("parameters", {"temperature": 0})
-    reply = complete(
-        params["model"], messages(params["prompt"], subject), api_base=params.get("api_base"), **parameters
+    read = from_environment(os.environ, DUMMY_KEY)
+    parameters, api_base = (
+        filled(value, read) for value in (params.get("parameters", {"temperature": 0}), params.get("api_base"))
     )
+    reply = complete(params["model"], messages(params["prompt"], subject), api_base=api_base, **parameters)
     score, reason = read_reply(reply.text, params["model"])
     return PERFECT if score == 1.0 else (score, reason or f"the judge gave {score:g} and no reason")
 

@@ -35,7 +35,7 @@ def find_label(params: Params, task: Task) -> Any:
     return next((params[name] for name in LITERALS if name in params), MISSING)
 
 
-def label(params: Params, task: Task) -> Any:
+def label(params: Params, task: Task) -> object:
     """The value to compare with; `GradingError` where the task has none."""
     value = find_label(params, task)
     if value is MISSING:
@@ -76,7 +76,7 @@ def label_number(params: Params, task: Task) -> float:
     return number
 
 
-def as_number(value: Any) -> float | None:
+def as_number(value: object) -> float | None:
     """A JSON number or a text that is one (commas between thousands allowed), finite; None otherwise."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -87,7 +87,7 @@ def as_number(value: Any) -> float | None:
     return number if abs(number) < float("inf") else None
 
 
-def folded(value: Any, params: Params) -> Any:
+def folded(value: object, params: Params) -> object:
     """`value` as it is compared: texts trimmed, and without case unless the check says `case_sensitive`."""
     if isinstance(value, str):
         text = value.strip()

@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rollout_local.errors import GradingError
+from rollout_local.errors import GradingError, OutOfScale
 from rollout_local.verifiers.subject import PERFECT, Outcome, Params, Subject
 from rollout_local.verifiers.words import quote
 
@@ -47,11 +47,11 @@ def load(name: str) -> Callable[..., Any]:
     return loaded
 
 
-def checked_score(score: Any, whose: str) -> float:
+def checked_score(score: object, whose: str) -> float:
     """`score` as a float in [0, 1]; `GradingError`, naming whose it is, for anything else."""
     if not isinstance(score, bool | int | float) or not 0 <= score <= 1:
         msg = f"{whose} gave the score {quote(score)}; a score is a number from 0 to 1"
-        raise GradingError(msg)
+        raise OutOfScale(msg)
     return float(score)
 
 

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from rollout_local.redaction.references import problem_of_address, problem_of_parameters
 from rollout_local.verifiers.json_checks import schema_problem
 from rollout_local.verifiers.labels import as_number
 from rollout_local.verifiers.subject import parse_path
 
-ABSENT: Any = object()
+ABSENT: object = object()
 
 
 @dataclass(frozen=True)
@@ -29,24 +30,24 @@ class Param:
     aliases: tuple[str, ...] = ()
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return "" if isinstance(value, str) and value.strip() else "must be a text that is not empty"
 
 
-def _phrase(value: Any) -> str:
+def _phrase(value: object) -> str:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return "" if number or (isinstance(value, str) and value) else "must be a text that is not empty"
 
 
-def _any(_: Any) -> str:
+def _any(_: object) -> str:
     return ""
 
 
-def _flag(value: Any) -> str:
+def _flag(value: object) -> str:
     return "" if isinstance(value, bool) else "must be true or false"
 
 
-def _count(value: Any) -> str:
+def _count(value: object) -> str:
     usable = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     return "" if usable else "must be a whole number from 0"
 
@@ -56,11 +57,11 @@ def _tolerance(value: Any) -> str:
     return "" if usable else "must be a number from 0"
 
 
-def _number(value: Any) -> str:
+def _number(value: object) -> str:
     return "" if as_number(value) is not None else "must be a number"
 
 
-def _pattern(value: Any) -> str:
+def _pattern(value: object) -> str:
     if not isinstance(value, str):
         return "must be a regular expression, as a text"
     try:
@@ -70,12 +71,12 @@ def _pattern(value: Any) -> str:
     return ""
 
 
-def _keys(value: Any) -> str:
+def _keys(value: object) -> str:
     usable = isinstance(value, list) and value and all(isinstance(key, str) for key in value)
     return "" if usable else "must be a list of keys"
 
 
-def _path(value: Any) -> str:
+def _path(value: object) -> str:
     if not isinstance(value, str):
         return "must be a path such as a.b[0], or $ for all of it"
     try:
@@ -85,20 +86,28 @@ def _path(value: Any) -> str:
     return ""
 
 
-def _function(value: Any) -> str:
+def _function(value: object) -> str:
     usable = isinstance(value, str) and re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", value)
     return "" if usable else 'must be "module:function"'
 
 
-def _object(value: Any) -> str:
+def _object(value: object) -> str:
     return "" if isinstance(value, dict) else "must be an object"
+
+
+def _parameters(value: Any) -> str:
+    return _object(value) or problem_of_parameters(value, shown="is wrong: ")
+
+
+def _address(value: Any) -> str:
+    return _text(value) or problem_of_address(value, shown="is wrong: the address")
 
 
 def _schema(value: Any) -> str:
     return _object(value) or schema_problem(value)
 
 
-KINDS: dict[str, Callable[[Any], str]] = {
+KINDS: dict[str, Callable[[object], str]] = {
     "text": _text,
     "phrase": _phrase,
     "json": _any,
@@ -112,5 +121,7 @@ KINDS: dict[str, Callable[[Any], str]] = {
     "function": _function,
     "object": _object,
     "schema": _schema,
+    "parameters": _parameters,
+    "address": _address,
 }
 """Kind → why a value is not of it, in words; empty where it is."""

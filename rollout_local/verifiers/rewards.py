@@ -1,6 +1,6 @@
 """REWARDS: the reward recipes of hosted optimization jobs in one literal table, each with feedback in words.
 
-What they compute is exactly what the hosted ones do (facts/optimization-jobs.md, section 4: read in the released
+What they compute is exactly what the hosted ones do (read in the released
 client, every branch measured). What is ours: a text that says what was expected, what came and where they part, which
 the hosted recipes lack and a reflection model learns from; and that everything a recipe could stumble over is refused
 before a call is spent (`require_dataset`), rewards outside [0, 1] included.
@@ -149,7 +149,7 @@ def reward(params: Params, subject: Subject) -> Outcome:
     return REWARDS[params["recipe"]].run(params, subject)
 
 
-def as_spec(recipe: str, params: Mapping[str, Any] | None = None) -> VerifierSpec:
+def as_spec(recipe: str, params: Mapping[str, object] | None = None) -> VerifierSpec:
     """A recipe as a verifier of one check. Raises `InputError` for an unknown recipe or wrong parameters."""
     given = checked_params(recipe, params or {})
     check = CheckSpec(id=recipe, type=CHECK_TYPE, params={"recipe": recipe, **given})
@@ -196,7 +196,7 @@ def require_task(params: Params, task: Task) -> None:
 
 
 def require_dataset(
-    recipe: str, params: Mapping[str, Any], tasks: Sequence[Task], target_kind: str, *, allow_constant: bool = False
+    recipe: str, params: Mapping[str, object], tasks: Sequence[Task], target_kind: str, *, allow_constant: bool = False
 ) -> None:
     """Refuse, before a call is spent, what the recipe could not grade, or could not tell apart.
 
@@ -282,7 +282,7 @@ def _unequal(expected: str, found: str) -> str:
     return f"expected {quote(expected)}, {came}{hint}"
 
 
-def _param_problem(default: Any, value: Any) -> str:
+def _param_problem(default: object, value: object) -> str:
     """Why a value cannot be a parameter: texts have no default here, rewards have a number."""
     if default is None:
         return "" if isinstance(value, str) else "it must be a text"

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rollout_local.documents import json_problem, parse_json, read_text
+from rollout_local.documents import json_problem, parse_json, read_text, suggestion
 from rollout_local.domain.verdict import CheckSpec, VerifierSpec
 from rollout_local.errors import InputError
 from rollout_local.verifiers.checks import ALIASES, CHECKS, CheckType
@@ -60,7 +59,7 @@ def auto_id(check: CheckSpec) -> bool:
     return re.fullmatch(rf"{check.type}(-\d+)?", check.id) is not None
 
 
-def _checks(raw: Any, where: str) -> tuple[CheckSpec, ...]:
+def _checks(raw: object, where: str) -> tuple[CheckSpec, ...]:
     if not isinstance(raw, Sequence) or isinstance(raw, str) or not raw:
         _refuse(f'{where}: has no checks; "checks" must be a list of at least one')
     taken = {item["id"] for item in raw if isinstance(item, Mapping) and isinstance(item.get("id"), str)}
@@ -76,7 +75,7 @@ def _checks(raw: Any, where: str) -> tuple[CheckSpec, ...]:
     return tuple(checks)
 
 
-def _check(raw: Any, where: str, taken: set[str]) -> CheckSpec:
+def _check(raw: object, where: str, taken: set[str]) -> CheckSpec:
     if not isinstance(raw, Mapping):
         _refuse(f"{where}: is {quote(raw)}; a check is an object with a type")
     name = _type(raw.get("type"), where)
@@ -91,7 +90,7 @@ def _check(raw: Any, where: str, taken: set[str]) -> CheckSpec:
     return CheckSpec(id=identity, type=name, weight=float(weight), required=required, params=params)
 
 
-def _type(name: Any, where: str) -> str:
+def _type(name: object, where: str) -> str:
     known = ", ".join(CHECKS)
     if not isinstance(name, str):
         _refuse(f"{where}: the type is {'missing' if name is None else quote(name)}; known are {known}")
@@ -109,13 +108,13 @@ def _free_id(name: str, taken: set[str]) -> str:
     return free
 
 
-def _collect(raw: Mapping[str, Any], check: CheckType, where: str) -> dict[str, Any]:
+def _collect(raw: Mapping[str, object], check: CheckType, where: str) -> dict[str, object]:
     """The parameters under their own names, from `params` and from the check itself."""
     nested = raw.get("params", {})
     if not isinstance(nested, Mapping):
         _refuse(f"{where}: params is {quote(nested)}; it must be an object")
     names = {alias: name for name, param in check.params.items() for alias in (name, *param.aliases)}
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     flat = {key: value for key, value in raw.items() if key not in _CHECK_KEYS}
     for key, value in [*flat.items(), *nested.items()]:
         name = names.get(_snake_name(key))
@@ -127,7 +126,7 @@ def _collect(raw: Mapping[str, Any], check: CheckType, where: str) -> dict[str, 
     return found
 
 
-def _params(given: dict[str, Any], check: CheckType, where: str) -> dict[str, Any]:
+def _params(given: dict[str, object], check: CheckType, where: str) -> dict[str, object]:
     for name, value in given.items():
         if problem := KINDS[check.params[name].kind](value):
             _refuse(f"{where}: the parameter {quote(name)} {problem}")
@@ -142,14 +141,14 @@ def _params(given: dict[str, Any], check: CheckType, where: str) -> dict[str, An
     return {name: value for name, value in given.items() if value != check.params[name].default}
 
 
-def _name(raw: Mapping[str, Any], key: str, default: str, where: str) -> str:
+def _name(raw: Mapping[str, object], key: str, default: str, where: str) -> str:
     value = raw.get(key, default)
     if not isinstance(value, str) or not value.strip() or "\n" in value:
         _refuse(f"{where}: {key} is {quote(value)}; it must be a text of one line")
     return value
 
 
-def _snake(raw: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _snake(raw: Mapping[str, object], where: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in raw.items():
         name = _snake_name(key)
@@ -163,24 +162,21 @@ def _snake_name(name: object) -> str:
     return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda match: f"_{match[1].lower()}", str(name))
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return not isinstance(value, str) and as_number(value) is not None
 
 
-def _refuse_unknown(given: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+def _refuse_unknown(given: Mapping[str, object], known: Sequence[str], where: str) -> None:
     for key in given:
         if key not in known:
             _refuse(f"{where}: unknown key {quote(key)}; {_nearest(key, list(known))}")
 
 
 def _nearest(word: str, known: list[str]) -> str:
-    near = get_close_matches(word, known, n=1)
-    if near:
-        return f"did you mean {quote(near[0])}?"
-    return f"known are {', '.join(known)}" if known else "this type has none"
+    return suggestion(word, known) if known else "this type has none"
 
 
-def _require_plain(raw: Mapping[str, Any], where: str) -> None:
+def _require_plain(raw: Mapping[str, object], where: str) -> None:
     """Only what JSON and UTF-8 can say: the spec is hashed and stored."""
     if problem := json_problem(dict(raw)):
         _refuse(f"{where}: {problem}")

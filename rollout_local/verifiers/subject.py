@@ -102,7 +102,7 @@ def read_document(text: str) -> Document:
     return Document(value) if depth_within(value, MAX_DEPTH) else _too_deep(text)
 
 
-def depth_within(value: Any, most: int) -> bool:
+def depth_within(value: object, most: int) -> bool:
     """True where lists and objects nest at most `most` levels deep."""
     level = [value]
     for _ in range(most + 1):
@@ -138,7 +138,7 @@ def find(value: Any, path: str) -> Any:
     return value
 
 
-def _enter(value: Any, step: Step) -> Any:
+def _enter(value: object, step: Step) -> object:
     if isinstance(value, Mapping):
         return value.get(str(step), MISSING)
     if isinstance(value, list | tuple) and isinstance(step, int) and -len(value) <= step < len(value):
@@ -146,7 +146,7 @@ def _enter(value: Any, step: Step) -> Any:
     return MISSING
 
 
-def _children(item: Any) -> list[Any]:
+def _children(item: object) -> list[object]:
     if isinstance(item, Mapping):
         return list(item.values())
     return list(item) if isinstance(item, list | tuple) else []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from rollout_local.domain.dataset import Task
 from rollout_local.errors import GradingError
@@ -55,14 +54,14 @@ def tool_called(params: Params, subject: Subject) -> Outcome:
     return 0.0, f"the tool {quote(name)} was not called; {there}"
 
 
-def _entries(task: Task, name: str, lists: Mapping[str, Any]) -> list[Any]:
+def _entries(task: Task, name: str, lists: Mapping[str, object]) -> list[object]:
     entries = lists.get(name) or []
     if not isinstance(entries, list):
         raise _error(task, f"has {quote(entries)} as {name}; it must be a list")
     return entries
 
 
-def _entry(task: Task, name: str, raw: Any) -> tuple[list[str], str]:
+def _entry(task: Task, name: str, raw: object) -> tuple[list[str], str]:
     """Phrases and message of one entry: a text, or an object with `anyOf` or `text` and perhaps `message`."""
     entry = {"text": raw} if isinstance(raw, str) else raw
     if not isinstance(entry, Mapping):
@@ -92,7 +91,7 @@ def _unwanted(phrase: str, message: str) -> str:
     return f"must not mention: {quote(phrase)}" + (f" ({message})" if message else "")
 
 
-def _tool_name(call: Any) -> str:
+def _tool_name(call: object) -> str:
     """The name in the shapes that agents report: a text, `{"name"}`, `{"tool"}`, `{"function": {"name"}}`."""
     if not isinstance(call, Mapping):
         return str(call)

@@ -28,7 +28,7 @@ def quote(value: Any, longest: int = LONGEST) -> str:
     return cut(json.dumps(value, ensure_ascii=False, default=repr), longest)
 
 
-def quotes(values: Sequence[Any]) -> str:
+def quotes(values: Sequence[object]) -> str:
     """`"a", "b"`; long lists end in `and 7 more`."""
     shown = ", ".join(quote(value) for value in values[:_MOST])
     return f"{shown} and {len(values) - _MOST} more" if len(values) > _MOST else shown

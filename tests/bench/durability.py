@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import rollout_local as rollout
+from rollout_local.clock import new_id, now
 from rollout_local.domain.run import CandidateStatus, Phase, TrialKey, TrialOutcome
 from rollout_local.domain.target import Candidate
 from rollout_local.models import keep_libraries_offline
-from rollout_local.runs.clock import new_id, now
-from rollout_local.runs.lifecycle import execute
+from rollout_local.runs.runner import execute
 from rollout_local.store.journal import Journal, SpanRecord, TraceRecord, TrialRecord
 from rollout_local.store.lifecycle import insert_run
 from rollout_local.store.schema import Store, open_store
@@ -78,7 +78,7 @@ def _timed(journal: Journal, candidate: Candidate, number: int) -> float:
 
 def _empty_run(store: Store) -> tuple[Journal, Candidate]:
     with store.write() as db:
-        db.execute("INSERT INTO datasets VALUES (1, 's', 1, 's', 'h', 0, 'now')")
+        db.execute("INSERT INTO datasets VALUES (1, 's', 1, 's', 'h', 0, 'now', NULL)")
         db.execute("INSERT INTO targets VALUES (1, 't', 'prompt', '', 'b', '{}', '', 'h', '[]', 'now')")
     insert_run(store, {
         "id": "opt_bench", "project": "default", "tags_json": "[]", "status": "running", "target_id": "t",

@@ -1,7 +1,7 @@
 """What recording costs, beside plain vcrpy, in one run: `python tests/bench/recordings.py [SIZE …]`.
 
 CPU is this process's (`time.process_time`), client included; the server is a child process. Requests are 2.75 KB and
-answers 1.25 KB, as in facts/recordings.md. Plain vcrpy matches on its defaults and `body`, and is sampled: its cost per
+answers 1.25 KB. Plain vcrpy matches on its defaults and `body`, and is sampled: its cost per
 request grows with the cassette, so a whole run at 10,000 would take hours.
 
 `measure(sizes, threads)` returns one `Row` per measurement; `print_rows` shows them.
@@ -27,12 +27,12 @@ from typing import Any
 import httpx
 
 from rollout_local.errors import RecordingMiss
-from rollout_local.recordings import RecordMode, foreign, open_recording
+from rollout_local.recordings import RecordMode, open_recording, vcr_formats
+from rollout_local.recordings.closest import parts_of
 from rollout_local.recordings.exchange import Answer
 from rollout_local.recordings.identity import Reader
 from rollout_local.recordings.lines import Interaction
-from rollout_local.recordings.nearest import parts_of
-from rollout_local.recordings.redact import Redactor
+from rollout_local.redaction import Redactor
 
 SIZES = (100, 1_000, 10_000, 20_000)
 THREADS = (1, 8, 32)
@@ -141,7 +141,7 @@ def write(path: Path, size: int) -> None:
         )
 
     manifest = {"engine": "litellm", "versions": {}, "key": 1, "ignore": []}
-    foreign.write([item(number) for number in range(size)], manifest, path)
+    vcr_formats.write([item(number) for number in range(size)], manifest, path)
 
 
 def _ours(path: Path, size: int, threads: Sequence[int], url: str) -> Iterator[Row]:

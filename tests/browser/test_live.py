@@ -10,8 +10,8 @@ from pathlib import Path
 
 from rollout_local.capabilities import promote_as_asked
 from rollout_local.runs import worker
-from rollout_local.runs.stop import StopFlag
 from rollout_local.simulator import Simulator
+from rollout_local.stop import StopFlag
 from rollout_local.ui.links import Links
 from tests.browser.chromium import Tab
 from tests.browser.conftest import Served

@@ -32,9 +32,8 @@ from rollout_local.search.engine import (
     Ticket,
     Validated,
 )
-from rollout_local.search.engines import engine_named
 from rollout_local.search.gepa import told_to_reflection
-from rollout_local.search.optimizer_arguments import read_strategy
+from rollout_local.search.optimizers import optimizer_named, read_strategy
 from rollout_local.simulator import Simulator
 from rollout_local.targets.program import ProgramTarget
 
@@ -179,7 +178,7 @@ def ours(name: str, spec: SearchSpec, journal: Journal | None = None) -> tuple[S
     going_on = threading.Event()
     going_on.set()
     try:
-        return engine_named(name)(spec, journal.signals(spec.program, going_on)), journal
+        return optimizer_named(name).engine()(spec, journal.signals(spec.program, going_on)), journal
     finally:
         going_on.clear()
 
@@ -235,9 +234,9 @@ def plain_together(spec: SearchSpec, own: Any = metric) -> Any:
     steps = read_strategy(spec.strategy)
     made, compiled = dict[str, Any](), dict[str, Any]()
     for step in steps:
-        if step == "bootstrap":
+        if step == "few_shot":
             made[step] = BootstrapFewShot(metric=own, **given.get(step, {}))
-        elif step == "random_search":
+        elif step in ("bootstrap", "random_search"):
             made[step] = BootstrapFewShotWithRandomSearch(
                 metric=own, num_threads=spec.concurrency, **given.get(step, {})
             )

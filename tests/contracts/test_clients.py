@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import http.client
 import importlib.util
 import json
 import os
 import socket
 import sys
+import urllib.request
 from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -92,6 +96,26 @@ def _botocore(url: str, body: Any, timeout: float) -> Iterator[bytes]:
         session.close()
 
 
+def _urllib(url: str, body: Any, timeout: float) -> Iterator[bytes]:
+    asked = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=timeout) as response:
+        while chunk := response.read1(65536):
+            yield chunk
+
+
+def _http_client(url: str, body: Any, timeout: float) -> Iterator[bytes]:
+    parts = urlsplit(url)
+    assert parts.hostname
+    with closing(http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)) as connection:
+        headers = {"content-type": "application/json"}
+        connection.request("POST", parts.path, iter([json.dumps(body).encode()]), headers)
+        with connection.getresponse() as response:
+            if response.status >= 400:
+                raise http.client.HTTPException(response.read())
+            for line in response:
+                yield line + (response.readline() if line != b"\n" and line.startswith(b"data") else b"")
+
+
 def _lm15(url: str, body: Any, timeout: float) -> Iterator[bytes]:
     from dspy._vendor.lm15.transports import StdlibTransport, TransportRequest
 
@@ -136,6 +160,7 @@ DRIVERS: dict[str, dict[str, Callable[[str, Any, float], Iterator[bytes]]]] = {
     "httpx2": {"sync": _driving(_httpx, "httpx2"), "async": _driving(_async_httpx, "httpx2")},
     "aiohttp": {"async": _aiohttp},
     "requests": {"sync": _requests},
+    "http.client": {"sync": _http_client, "urllib": _urllib},
     "botocore": {"sync": _botocore},
     "dspy": {"sync": _lm15},
     "dspy-async": {"async": _async_lm15},

@@ -28,8 +28,8 @@ from rollout_local.search.engine import (
     Ticket,
     Validated,
 )
-from rollout_local.search.engines import ENGINES, arguments_of, engine_named
 from rollout_local.search.gepa import told_to_reflection
+from rollout_local.search.optimizers import optimizer_named
 from rollout_local.simulator import Simulator
 from tests.contracts.plain_gepa import Batch, Function, PlainRun, Question, Texts, plain_gepa
 
@@ -162,7 +162,7 @@ def ours(
         emit=hear,
         should_stop=lambda: None,
     )
-    return OurRun(engine_named("gepa")(spec, signals), asked, events)
+    return OurRun(optimizer_named("gepa").engine()(spec, signals), asked, events)
 
 
 def plain(spec: SearchSpec, function: Function) -> PlainRun:
@@ -177,7 +177,7 @@ def plain(spec: SearchSpec, function: Function) -> PlainRun:
         additional_instructions=told_to_reflection(spec),
         threads=spec.concurrency,
         seed=spec.seed,
-        arguments=arguments_of("gepa").loaded(spec.arguments),
+        arguments=optimizer_named("gepa").table().loaded(spec.arguments),
     )
 
 
@@ -368,7 +368,7 @@ def test_the_first_fetch_of_a_split_has_the_occurrence_that_the_spec_says(simula
     assert min(ticket.occurrence for _, ticket in search if ticket.split == "val") == 1
 
 
-# -- the table of engines
+# -- arguments
 
 
 SAME_AS_PLAIN = [
@@ -397,12 +397,6 @@ def the_last_one(state: Any, trajectories: Any, scores: Any, index: int, candida
 def test_an_argument_has_the_effect_that_it_has_in_plain_gepa(simulator: Simulator, arguments: dict[str, Any]) -> None:
     spec = make_spec(simulator, budget=70, baseline=TWO, arguments=arguments)
     assert_same_search(spec, ours(spec, pure), plain(spec, pure))
-
-
-def test_every_engine_of_the_table_can_be_named() -> None:
-    assert all(callable(engine_named(name)) for name in ENGINES)
-    with pytest.raises(KeyError):
-        engine_named("guess")
 
 
 def test_the_requests_of_both_searches_are_the_same_byte_for_byte(

@@ -14,7 +14,8 @@ import pytest
 
 from rollout_local.domain.run import StopReason
 from rollout_local.errors import Paused
-from rollout_local.search.engine import Began, Proposed, SearchSpec, Validated
+from rollout_local.search.engine import Began, ProposalFailed, Proposed, SearchSpec, Validated
+from rollout_local.search.optimizers import OPTIMIZERS
 from rollout_local.simulator import Simulator
 from tests.contracts.plain_optimizers import (
     Journal,
@@ -30,6 +31,7 @@ from tests.contracts.plain_optimizers import (
     task_lm,
     validated,
 )
+from tests.unit.search.conftest import Model
 
 Simulate = Callable[..., Simulator]
 
@@ -68,23 +70,23 @@ CASES = {
     "simba without demonstrations": Case(
         "simba", plain_simba, {"arguments": {"bsize": 5, "num_candidates": 2, "max_steps": 3, "max_demos": 0}},
     ),
-    "bootstrap, then gepa": Case(
+    "few shots, then gepa": Case(
         "bettertogether", plain_together,
-        {"strategy": "bootstrap -> gepa", "arguments": {
-            "bootstrap": {"max_bootstrapped_demos": 2, "max_labeled_demos": 1, "max_rounds": 2},
+        {"strategy": "few_shot -> gepa", "arguments": {
+            "few_shot": {"max_bootstrapped_demos": 2, "max_labeled_demos": 1, "max_rounds": 2},
             "gepa": {"max_metric_calls": 60}}},
     ),
-    "random search, then simba": Case(
+    "bootstrap, then simba": Case(
         "bettertogether", plain_together,
-        {"strategy": "random_search -> simba", "seed": 2, "arguments": {
-            "random_search": {"max_bootstrapped_demos": 2, "max_labeled_demos": 2, "num_candidate_programs": 2,
+        {"strategy": "bootstrap -> simba", "seed": 2, "arguments": {
+            "bootstrap": {"max_bootstrapped_demos": 2, "max_labeled_demos": 2, "num_candidate_programs": 2,
                               "max_rounds": 2},
             "simba": {"bsize": 4, "num_candidates": 2, "max_steps": 2}}}, number,
     ),
-    "bootstrap, then mipro": Case(
+    "few shots, then mipro": Case(
         "bettertogether", plain_together,
-        {"strategy": "bootstrap -> mipro", "seed": 1, "arguments": {
-            "bootstrap": {"max_bootstrapped_demos": 1, "max_labeled_demos": 1},
+        {"strategy": "few_shot -> mipro", "seed": 1, "arguments": {
+            "few_shot": {"max_bootstrapped_demos": 1, "max_labeled_demos": 1},
             "mipro": {"num_candidates": 3, "num_trials": 3, "minibatch": False, "max_bootstrapped_demos": 1,
                       "max_labeled_demos": 1}}},
     ),
@@ -138,7 +140,7 @@ def test_candidates_and_scores_are_those_of_the_plain_optimizer(simulate: Simula
     assert scores[str(candidates_of(spec, journal)[result.best])] == pytest.approx(best)
 
 
-@pytest.mark.parametrize("name", ["mipro", "simba", "bootstrap, then gepa", "bootstrap, then mipro"])
+@pytest.mark.parametrize("name", ["mipro", "simba", "few shots, then gepa", "few shots, then mipro"])
 def test_a_search_that_was_stopped_goes_on_to_the_same_end_and_pays_nothing_twice(
     simulate: Simulate, name: str
 ) -> None:
@@ -164,7 +166,7 @@ def test_a_search_that_was_stopped_goes_on_to_the_same_end_and_pays_nothing_twic
 @pytest.mark.parametrize(
     "name",
     [
-        "bootstrap, then gepa",
+        "few shots, then gepa",
         *(pytest.param(name, marks=pytest.mark.long) for name in ("mipro in minibatches", "simba")),
     ],
 )
@@ -177,7 +179,7 @@ def test_four_threads_find_what_one_finds(simulate: Simulate, name: str) -> None
 
 
 @pytest.mark.parametrize("budget", [1, 9, *(pytest.param(number, marks=pytest.mark.long) for number in (30, 52)), 47])
-@pytest.mark.parametrize("name", ["mipro", "mipro in minibatches", "simba", "bootstrap, then gepa"])
+@pytest.mark.parametrize("name", ["mipro", "mipro in minibatches", "simba", "few shots, then gepa"])
 def test_the_budget_is_never_passed_and_the_best_has_a_score_on_val(simulate: Simulate, name: str, budget: int) -> None:
     case = CASES[name]
     spec = made(case, simulate(), budget=budget, concurrency=4)
@@ -203,6 +205,18 @@ def test_a_score_that_was_asked_for_ends_the_search(simulate: Simulate) -> None:
     assert shorter.paid <= journal.paid
 
 
+def test_a_reflection_model_that_cannot_be_read_ends_the_search_with_what_there_is(simulate: Simulate) -> None:
+    server = Model(lambda _: "No.")
+    try:
+        spec = made(CASES["mipro"], simulate())
+        result, journal = ours("mipro", replace(spec, reflection=replace(spec.reflection, api_base=server.url)))
+    finally:
+        server.stop()
+    assert (result.best, result.stop_reason) == (0, StopReason.NO_PROPOSALS)
+    failed = [event.reason for event in journal.events if isinstance(event, ProposalFailed)]
+    assert failed == ["the reflection model's reply has no usable text; it begins 'No.'"]
+
+
 def test_a_batch_begins_before_its_first_trial_and_a_candidate_is_told_of_before(simulate: Simulate) -> None:
     case = CASES["simba"]
     spec = made(case, simulate(), concurrency=4)
@@ -213,3 +227,9 @@ def test_a_batch_begins_before_its_first_trial_and_a_candidate_is_told_of_before
     assert [event.number for event in proposed] == list(range(1, len(proposed) + 1))
     assert all(event.parents[0] < event.number for event in proposed)
     assert all({"task", "run", "score"} <= set(event.feedback[0]) for event in proposed)
+
+
+def test_every_optimizer_of_the_table_is_held_against_plain_dspy() -> None:
+    assert {case.optimizer for case in CASES.values()} == {
+        name for name, one in OPTIMIZERS.items() if one.only_programs
+    }

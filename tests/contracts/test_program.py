@@ -18,8 +18,8 @@ from rollout_local.domain.dataset import Task
 from rollout_local.domain.program import Answer
 from rollout_local.domain.target import Candidate, TargetKind
 from rollout_local.search.engine import Event, Graded, Proposed, ReflectionModel, SearchSpec, Signals, Ticket, Validated
-from rollout_local.search.engines import engine_named
 from rollout_local.search.gepa import told_to_reflection
+from rollout_local.search.optimizers import optimizer_named
 from rollout_local.simulator import Simulator
 from rollout_local.targets.program import ProgramTarget
 
@@ -96,7 +96,7 @@ def ours(spec: SearchSpec) -> tuple[list[Event], list[tuple[Candidate, Ticket]]]
         return Graded("", result.verdict.score, result.verdict.feedback, answer)
 
     signals = Signals(evaluate, lambda key, occurrence, produce: produce(), events.append, lambda: None)
-    engine_named("gepa")(spec, signals)
+    optimizer_named("gepa").engine()(spec, signals)
     return events, asked
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from rollout_local.simulator import Settings, Simulator, load_script
-from tests.children import BUDGET, Child, Ended, Make, Nursery, make_small, nursery, until
+from tests.children import BUDGET, Make, Nursery, make_small, nursery
 from tests.conftest import Project
 
-__all__ = ["BUDGET", "Child", "Ended", "Make", "Nursery", "make_small", "nursery", "until"]
+__all__ = ["nursery"]
 
 Simulate = Callable[..., Simulator]
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from rollout_local.simulator import Simulator
+from tests.children import BUDGET, Ended, Make, Nursery, until
 from tests.conftest import Project
-from tests.faults.conftest import BUDGET, Calm, Ended, Make, Nursery, Simulate, settled, until
+from tests.faults.conftest import Calm, Simulate, settled
 
 KB = 1024
 ROOM = 100 * KB

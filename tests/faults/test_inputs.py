@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests.children import BUDGET, Make
 from tests.conftest import ROOT, Project
-from tests.faults.conftest import BUDGET, Calm, Make, Simulate, checked
+from tests.faults.conftest import Calm, Simulate, checked
 
 PARTLY = ["--price", "sim-student=1000,0", "--price", "sim-reflection=0,0", "--max-cost"]
 
@@ -24,7 +25,7 @@ PARTLY = ["--price", "sim-student=1000,0", "--price", "sim-reflection=0,0", "--m
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The folder of a run that waits half-way, and its id; and a simulator that may finish it."""
     from rollout_local.simulator import Settings, Simulator, load_script
-    from tests.faults.conftest import make_small
+    from tests.children import make_small
 
     with Simulator(load_script(None), Settings()) as simulator:
         project = make_small(tmp_path_factory.mktemp("begun"))(simulator.url)
@@ -99,7 +100,8 @@ def test_one_changed_byte_is_refused_and_named(what: str, begun: Any, tmp_path: 
     name, change = CHANGES[what]
     calls = begun[2].calls()["total"]
     change(project.folder)
-    done = project.rollout("optimize", "run", run_id, "--max-cost", "9")
+    # with a yes to what it reaches for: an edit of that in the file is asked about first
+    done = project.rollout("optimize", "run", run_id, "--max-cost", "9", "--trust")
     assert done.returncode == 2, done.stderr + done.stdout
     assert f"the {name} changed since this run began" in done.stderr
     assert f"--accept-changed {name}" in done.stderr

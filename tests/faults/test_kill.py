@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.faults.conftest import BUDGET, KILLED, Calm, Make, Nursery, Simulate, checked, settled
+from tests.children import BUDGET, Make, Nursery, until
+from tests.conftest import Project
+from tests.faults.conftest import KILLED, Calm, Simulate, checked, settled
 
 
 def points(count: int, calm: Calm) -> list[dict[str, Any]]:
@@ -19,12 +24,36 @@ def points(count: int, calm: Calm) -> list[dict[str, Any]]:
     return at_calls + [{"seconds": dice.uniform(0.05, calm.seconds)} for _ in range(count - count // 2)]
 
 
+FORK = """
+import time
+
+_helpers = []
+
+
+def _fork():
+    if not _helpers:
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(30)
+            os._exit(0)
+        _helpers.append(pid)
+"""
+"""What a target does that starts a helper once, which outlives the run."""
+
+
+def make_forking(project: Project) -> None:
+    file = project.folder / "target.py"
+    file.write_text(file.read_text().replace("    base = ", "    _fork()\n    base = ", 1) + FORK)
+
+
 def kill_and_go_on(
-    nursery: Nursery, make_one: Make, simulate: Simulate, calm: Calm, die: dict[str, Any], threads: int
+    nursery: Nursery, make_one: Make, simulate: Simulate, calm: Calm, die: dict[str, Any], threads: int, forks: bool
 ) -> int:
     """Returns 1 where it was killed, 0 where it was done before."""
     simulator = simulate()
     project = make_one(simulator.url)
+    if forks:
+        make_forking(project)
     run_id = nursery.create(project, *BUDGET, "--concurrency", str(threads))
     killed = nursery.run(project, "optimize", "run", run_id, die=die)
     assert killed.code in (KILLED, 0), killed.stderr
@@ -38,21 +67,24 @@ def kill_and_go_on(
     return int(killed.code == KILLED)
 
 
-@pytest.mark.parametrize("threads", [1, 4])
+TARGETS = pytest.mark.parametrize(("threads", "forks"), [(1, False), (4, True)], ids=["plain", "forking"])
+
+
+@TARGETS
 def test_killed_at_10_points_it_goes_on_to_the_same_digest(
-    nursery: Nursery, make_one: Make, simulate: Simulate, calm: Calm, threads: int
+    nursery: Nursery, make_one: Make, simulate: Simulate, calm: Calm, threads: int, forks: bool
 ) -> None:
-    killed = [kill_and_go_on(nursery, make_one, simulate, calm, die, threads) for die in points(10, calm)]
-    assert sum(killed) >= 6
+    killed = [kill_and_go_on(nursery, make_one, simulate, calm, die, threads, forks) for die in points(10, calm)]
+    assert sum(killed) >= 5, "those at a call, whatever the machine's speed"
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("threads", [1, 4])
+@TARGETS
 def test_killed_at_100_points_it_goes_on_to_the_same_digest(
-    nursery: Nursery, make_one: Make, simulate: Simulate, calm: Calm, threads: int
+    nursery: Nursery, make_one: Make, simulate: Simulate, calm: Calm, threads: int, forks: bool
 ) -> None:
-    killed = [kill_and_go_on(nursery, make_one, simulate, calm, die, threads) for die in points(100, calm)]
-    assert sum(killed) >= 75
+    killed = [kill_and_go_on(nursery, make_one, simulate, calm, die, threads, forks) for die in points(100, calm)]
+    assert sum(killed) >= 50, "those at a call, whatever the machine's speed"
 
 
 def test_killed_every_5_calls_it_still_ends_and_is_equal(
@@ -73,3 +105,34 @@ def test_killed_every_5_calls_it_still_ends_and_is_equal(
     assert done.document["digest"] == calm.digest
     assert kills >= 3
     assert settled(simulator) <= calm.calls + 4 * kills
+
+
+def test_killed_with_its_trials_in_child_processes_it_leaves_none_and_goes_on_to_the_same_digest(
+    nursery: Nursery, make_one: Make, simulate: Simulate, calm: Calm
+) -> None:
+    simulator = simulate()
+    project = make_one(simulator.url)
+    run_id = nursery.create(project, *BUDGET, "--isolate", "--concurrency", "2")
+    runner = nursery.start(project, "optimize", "run", run_id)
+    until(lambda: simulator.calls()["total"] >= 5, 60)
+    started = children_of(runner.pid)
+    assert len(started) == 2
+    runner.signal(signal.SIGKILL)
+    assert runner.wait().code == KILLED
+    until(lambda: not [child for child in started if Path(f"/proc/{child}").exists()])
+    paid = settled(simulator)
+    checked(project)
+    done = nursery.run(project, "optimize", "run", run_id, "--json")
+    assert done.document["digest"] == calm.digest, done.stderr
+    assert paid <= simulator.calls()["total"] <= calm.calls + 2
+
+
+def children_of(pid: int) -> list[int]:
+    found = [int(stat.parent.name) for stat in Path("/proc").glob("[0-9]*/stat") if f") S {pid} " in read(stat)]
+    return [child for child in found if b"isolation" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def read(stat: Path) -> str:
+    with contextlib.suppress(OSError):
+        return stat.read_text().replace(") R ", ") S ").replace(") D ", ") S ")
+    return ""

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from tests.children import BUDGET, Make, Nursery
 from tests.conftest import Project
-from tests.faults.conftest import BUDGET, KILLED, Calm, Make, Nursery, Simulate, checked, settled
+from tests.faults.conftest import KILLED, Calm, Simulate, checked, settled
 
 
 def lose_database(project: Project) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from rollout_local.simulator import Settings, Simulator, load_script
+from tests.children import Make, Nursery, make_small
 from tests.conftest import Project
-from tests.faults.conftest import KILLED, Make, Nursery, Simulate, checked, make_small
+from tests.faults.conftest import KILLED, Simulate, checked
 
 PROGRAM = """\
 import dspy
@@ -40,8 +41,8 @@ RUNS = {
               "--arg", "max_steps=2"],
     "mipro": ["--optimizer", "mipro", "--max-metric-calls", "30", "--arg", "num_candidates=4", "--arg", "num_trials=5",
               "--arg", "minibatch=false", "--arg", "max_bootstrapped_demos=2", "--arg", "max_labeled_demos=1"],
-    "bettertogether": ["--optimizer", "bettertogether", "--strategy", "bootstrap -> gepa", "--max-metric-calls", "40",
-                       "--arg", "bootstrap.max_labeled_demos=2"],
+    "bettertogether": ["--optimizer", "bettertogether", "--strategy", "few_shot -> gepa", "--max-metric-calls", "40",
+                       "--arg", "few_shot.max_labeled_demos=2"],
 }  # fmt: skip
 
 

@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from rollout_local.simulator import Settings, Simulator, load_script
+from tests.children import Nursery
 from tests.conftest import ROOT, Project
-from tests.faults.conftest import KILLED, Nursery, checked, settled
+from tests.faults.conftest import KILLED, checked, settled
 
 EXPERIMENT = ROOT / "experiments" / "multihop-qa"
 SMALL = ["--max-metric-calls", "60", "--max-tasks", "8", "--seed", "12"]

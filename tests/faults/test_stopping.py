@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-import time
 from typing import Any
 
 import pytest
 
 from rollout_local.simulator import Simulator
+from tests.children import BUDGET, Child, Make, Nursery, until
 from tests.conftest import Project
-from tests.faults.conftest import BUDGET, KILLED, Calm, Child, Make, Nursery, Simulate, checked, settled, until
+from tests.faults.conftest import KILLED, Calm, Simulate, checked, settled
 
 PRICE = ["--price", "sim-student=1000,10", "--price", "sim-reflection=0,0"]
 
@@ -115,9 +115,7 @@ def test_interrupted_it_pauses_with_130_and_goes_on_to_the_same_digest(
 ) -> None:
     simulator, project, run_id, child = running(nursery, make_one, simulate)
     child.signal(number)
-    begun = time.monotonic()
     ended = child.wait()
-    assert time.monotonic() - begun < 2
     assert ended.code == 130, ended.stderr
     assert "pausing" in ended.stderr
     assert ended.document["status"] == "paused"
@@ -129,17 +127,15 @@ def test_interrupted_it_pauses_with_130_and_goes_on_to_the_same_digest(
 
 
 def test_interrupted_twice_it_ends_at_once(nursery: Nursery, make_one: Make, simulate: Simulate, calm: Calm) -> None:
-    simulator = simulate(faults="hang:1:after=6:first=20")
+    simulator = simulate(faults="hang:1:after=6:first=20:seconds=86400")
     project = make_one(simulator.url)
     run_id = nursery.create(project, *BUDGET)
     child = nursery.start(project, "optimize", "run", run_id)
     until(lambda: simulator.calls()["total"] == 8)  # 5 of train, 3 of val, of which 2 hang
     child.signal(signal.SIGINT)
     until(lambda: "pausing" in child.said())
-    begun = time.monotonic()
     child.signal(signal.SIGINT)
     assert child.wait().code == 130
-    assert time.monotonic() - begun < 1
     checked(project)
     base = ["--task-api-base", (mended := simulate().url), "--reflection-api-base", mended]
     assert nursery.run(project, "optimize", "run", run_id, *base, "--json").document["digest"] == calm.digest
@@ -233,3 +229,21 @@ def test_no_improvement_ends_the_search_and_counts_over_resumes(
             break
     assert done.document["stop_reason"] == "no_improvement"
     assert done.document["digest"] == whole["digest"]
+
+
+def test_a_target_that_closes_the_files_of_the_run_pauses_it_in_a_sentence(
+    nursery: Nursery, make_one: Make, simulate: Simulate, calm: Calm
+) -> None:
+    simulator = simulate()
+    project = make_one(simulator.url)
+    run_id = nursery.create(project, *BUDGET)
+    target = (project.folder / "target.py").read_text()
+    once = "    if not os.path.exists('struck'): open('struck', 'w').close(); os.closerange(3, 256)\n"
+    head, mark, tail = target.partition("    base = os.environ")
+    (project.folder / "target.py").write_text(head + once + mark + tail)
+    done = nursery.run(project, "optimize", "run", run_id, "--accept-changed", "target")
+    assert done.code == 3, done.stderr
+    said = f"Run {run_id} is paused: the target closed what the run has open (recording.yaml and"
+    assert said in done.stdout + done.stderr  # the way back to stdout is one of the files
+    again = nursery.run(project, "optimize", "run", run_id, "--json")
+    assert again.document["digest"] == calm.digest, again.stderr

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from rollout_local.simulator import Simulator
+from tests.children import BUDGET, Make, Nursery
 from tests.conftest import Project
-from tests.faults.conftest import BUDGET, Calm, Make, Nursery, Simulate, checked
+from tests.faults.conftest import Calm, Simulate, checked
 
 
 def trials(project: Project, where: str) -> int:
@@ -29,20 +30,20 @@ def run(make_one: Make, simulator: Simulator, *flags: str, code: int = 0) -> tup
 
 
 @pytest.mark.parametrize(
-    "faults",
+    ("faults", "timeout"),
     [
-        "429:1:for=1:retry-after=50",
-        "503:0.15,500:0.05",
-        "reset:0.15",
-        "malformed:0.15",
-        "hang:1:first=2:model=sim-student",
+        ("429:1:for=1:retry-after=50", "60"),
+        ("503:0.15,500:0.05", "60"),
+        ("reset:0.15", "60"),
+        ("malformed:0.15", "60"),
+        ("hang:1:first=2:model=sim-student", "3"),
     ],
 )
 @pytest.mark.usefixtures("hasty")
 def test_what_may_pass_is_waited_out_and_leaves_no_mark(
-    faults: str, make_one: Make, simulate: Simulate, calm: Calm
+    faults: str, timeout: str, make_one: Make, simulate: Simulate, calm: Calm
 ) -> None:
-    project, done = run(make_one, simulate(faults=faults), "--timeout", "1")
+    project, done = run(make_one, simulate(faults=faults), "--timeout", timeout)
     assert done["digest"] == calm.digest
     assert not done["report"]["degraded"]
     assert trials(project, "outcome != 'scored'") == 0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from rollout_local.runs.clock import now
+from rollout_local.clock import now
 from rollout_local.simulator import Simulator
 from rollout_local.store import queue
 from rollout_local.store.schema import open_store

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -9,13 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dspy
 import pytest
 
+import rollout_local as rollout
+from rollout_local.planning.from_rows import insert_from_rows
 from rollout_local.runs import worker
-from rollout_local.runs.from_rows import insert_from_rows
+from rollout_local.runs.progress import Silent
 from rollout_local.simulator import Simulator
 from rollout_local.store.schema import open_store
-from tests.conftest import ROOT, Project
+from tests.conftest import ROOT, Project, fresh_targets
 
 Simulate = Callable[..., Simulator]
 
@@ -198,19 +202,20 @@ def test_a_tracker_that_cannot_be_imported_is_refused_before_anything_is_paid_fo
     assert simulator.calls()["total"] == 0
 
 
-def test_mlflow_is_told_of_the_search_in_a_file_store_and_changes_nothing(
-    make_program: Make, simulate: Simulate, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
+def test_mlflow_is_told_of_the_search_and_changes_nothing(
+    make_program: Make, simulate: Simulate, tmp_path: Path
 ) -> None:
-    pytest.importorskip("mlflow")
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    mlflow, _ = pytest.importorskip("mlflow"), pytest.importorskip("pandas")
+    uri = f"sqlite:///{tmp_path}/told.db"
     project = make_program(simulate().url)
     calm = project.document("optimize", "run", *project.flags)
-    told = ["use_mlflow=true", f'gepa_kwargs.mlflow_tracking_uri="{(project.folder / "mlruns").as_uri()}"']
+    told = ["use_mlflow=true", f'gepa_kwargs.mlflow_tracking_uri="{uri}"']
     arguments = [word for one in told for word in ("--arg", one)]
     done = project.document("optimize", "run", *project.flags, "--log-dir", "told", *arguments)
     assert done["digest"] == calm["digest"]
-    (best,) = (project.folder / "mlruns").glob("*/*/metrics/best_score_on_valset")
-    assert float(best.read_text().splitlines()[-1].split()[1]) == done["report"]["best"]["val"]["mean"]
+    (run,) = mlflow.MlflowClient(tracking_uri=uri).search_runs(["0"])
+    assert run.data.metrics["best_score_on_valset"] == done["report"]["best"]["val"]["mean"]
 
 
 @pytest.mark.usefixtures("hasty")
@@ -367,10 +372,9 @@ import dspy
 import rollout_local as rollout
 import app
 
+dspy.configure(lm=dspy.LM("openai/sim-student", api_base=URL, api_key="x"))
 result = rollout.run(
     "writer",
-    task_model="openai/sim-student",
-    task_api_base=URL,
     gepa=dict(
         max_metric_calls=30,
         reflection_lm=dspy.LM("openai/sim-reflection", api_base=URL, temperature=1.0, max_tokens=32000),
@@ -403,6 +407,92 @@ def test_the_canonical_call_of_the_practice_runs_as_it_is_written(make_program: 
     assert int(done.stdout.split()[1]) > 0
     assert (project.folder / "logs" / "gepa" / "recording.yaml").exists()
     assert not list(project.folder.rglob("*.bin")), "no pickle is kept"
+    assert project.rollout("optimize", "reproduce", "latest").returncode == 0, "the model and the module are stored"
+    assert project.rollout("optimize", "export", "latest", "--format", "dspy").returncode == 0
+
+
+def test_a_metric_that_scores_a_predictor_otherwise_is_told_of_unless_that_is_silenced(
+    make_program: Make, simulate: Simulate
+) -> None:
+    own = "dspy.Prediction(score=0.1 if pred_name else 1 - len(missing) / 2, feedback=feedback)"
+    project = make_program(simulate().url, metric=own)
+    flags = [*project.flags[:-1], "8"]
+    said = "the metric gave a predictor another score than the program"
+    assert said in project.rollout("optimize", "run", *flags).stderr
+    silenced = project.rollout("optimize", "run", *flags, "--arg", "warn_on_score_mismatch=false")
+    assert silenced.returncode == 0
+    assert said not in silenced.stderr
+
+
+def python(project: Project, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", script], cwd=project.folder, capture_output=True, text=True, check=False,
+        timeout=120, env={"PYTHONPATH": str(ROOT), "PATH": "", **variables},
+    )  # fmt: skip
+
+
+RUN = (
+    "rollout.run('writer', reflection_model='openai/sim-reflection', reflection_api_base=URL, max_metric_calls=8,"
+    " arguments={'use_merge': False})"
+)
+CONFIGURE = "dspy.configure(lm=dspy.LM('openai/sim-student', api_base=URL, api_key='x'))"
+
+
+def test_a_run_of_a_script_with_its_program_is_taken_further_by_the_command(
+    make_program: Make, simulate: Simulate
+) -> None:
+    url = repr(simulate().url)
+    lines = f"\n\nif __name__ == '__main__':\n    {CONFIGURE}\n    print({RUN}.status)\n".replace("URL", url)
+    project = make_program("", app=APP + lines)
+    done = python(project, "app.py")
+    assert done.stdout == "completed\n", done.stderr
+    for command in (["export", "latest", "--format", "dspy"], ["reproduce", "latest"], ["dry-run", "latest"]):
+        assert project.rollout("optimize", *command).returncode == 0
+    assert "It was served from its journal: 0 calls." in project.rollout("optimize", "run", "latest").stdout
+
+
+def test_a_script_that_runs_while_it_is_imported_is_refused(make_program: Make, simulate: Simulate) -> None:
+    url = repr(simulate().url)
+    project = make_program("", app=APP + f"\n{CONFIGURE}\n{RUN}\n".replace("URL", url))
+    assert python(project, "app.py").returncode == 0
+    assert "give --module" in project.rollout("optimize", "export", "latest", "--format", "dspy").stderr
+    refused = project.rollout("optimize", "export", "latest", "--format", "dspy", "--module", "app")
+    assert refused.returncode == 2
+    assert "rollout.run is called while 'app' is imported; put it under `if __name__ ==" in refused.stderr
+
+
+def test_a_module_that_lies_elsewhere_is_named_by_its_flag(
+    make_program: Make, simulate: Simulate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = simulate().url
+    project = make_program(url)
+    (tmp_path / "lib").mkdir()
+    (project.folder / "app.py").rename(tmp_path / "lib" / "app.py")
+    monkeypatch.syspath_prepend(str(tmp_path / "lib"))
+    monkeypatch.chdir(project.folder)
+    with fresh_targets(tmp_path / "lib"):
+        importlib.import_module("app")
+        watch = Heard()
+        lm = dspy.LM("openai/sim-student", api_base=url, api_key="x", seed=1)
+        with dspy.context(lm=lm):
+            rollout.run("writer", reflection_model="openai/sim-reflection", reflection_api_base=url,
+                        max_metric_calls=2, arguments={"use_merge": False}, watch=watch)  # fmt: skip
+    assert any("the model of dspy.configure(lm=…) has settings, or a key, that a run does not keep" in said
+               for said in watch.warnings)  # fmt: skip
+    assert any("buys no proposal" in said for said in watch.warnings)
+    for command in (["export", "latest", "--format", "dspy"], ["reproduce", "latest"]):
+        assert "no module is named" in project.rollout("optimize", *command).stderr
+        assert "no module is named" not in project.rollout("optimize", *command, "--module", "app").stderr
+    assert project.rollout("optimize", "export", "latest", "--format", "dspy", "--module", "app").returncode == 0
+
+
+class Heard(Silent):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def note(self, level: str, message: str) -> None:
+        if level == "warning":
+            self.warnings.append(message)
 
 
 def test_a_proposer_of_the_users_is_remembered_like_the_reflection_model(

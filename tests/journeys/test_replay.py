@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -55,6 +56,24 @@ def test_a_replay_needs_no_key_and_no_server(make_project: Make, simulate: Simul
     done = nursery.run(project, "optimize", "reproduce", recorded["run_id"], "--json")
     assert done.code == 0, done.stderr
     assert done.document["identical"]
+    assert "bypassed" not in project.document("optimize", "report", recorded["run_id"])["volatile"]
+
+
+def test_what_passes_by_the_recording_is_said_in_the_run_and_its_report_and_stops_a_replay(
+    make_project: Make, simulate: Simulate
+) -> None:
+    simulator = simulate()
+    project = make_project(simulator.url)
+    target = project.folder / "target.py"
+    connect = f"    __import__('socket').create_connection(('127.0.0.1', {urlsplit(simulator.url).port})).close()\n"
+    target.write_text(target.read_text().replace("    base = os", connect + "    base = os"))
+    done = project.rollout("optimize", "run", *project.flags, "--max-metric-calls", "8")
+    said = "with a client that recordings do not cover, so it is neither recorded, counted nor limited"
+    assert done.stderr.count(said) == 1
+    assert f"Not all is recorded: the target reached 127.0.0.1:{urlsplit(simulator.url).port} {said}" in (
+        project.rollout("optimize", "report", "latest", "--format", "md").stdout.replace("\n", " ")
+    )
+    assert "A replay opens no sockets" in project.rollout("optimize", "reproduce", "latest").stdout
 
 
 def test_a_byte_changed_in_the_recording_is_refused_with_its_line(make_project: Make, simulate: Simulate) -> None:

@@ -1,5 +1,6 @@
 """The door to litellm: switches, keys, prices, and one completion over loopback."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -176,6 +177,37 @@ def test_calls_of_tools_come_back_as_plain_dicts_and_no_text_as_an_empty_one(env
     assert json.dumps(said.tool_calls)
 
 
+def streamed(*deltas, **more):
+    """A stream of these deltas, as the provider writes it."""
+    head = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    chunks = [{**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    chunks.append({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    if more:
+        chunks.append({**head, "choices": [], **more})
+    return "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+
+
+@pytest.mark.filterwarnings("ignore:.*is deprecated.*:DeprecationWarning")  # litellm's own, of its pydantic
+def test_a_streamed_completion_is_put_together(environment, listener):
+    def piece(**given):
+        return {"tool_calls": [{"index": 0, **given}]}
+
+    begun = piece(id="c", type="function", function={"name": "find", "arguments": ""})
+    parts = [piece(function={"arguments": text}) for text in ('{"q"', ": 1}")]
+    usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+    listener.reply = streamed({"role": "assistant", "content": "ye"}, {"content": "s"}, begun, *parts, usage=usage)
+    said = complete("openai/m", MESSAGES, api_base=listener.url, stream=True, stream_options={"include_usage": True})
+    assert (said.text, said.tokens_in, said.tokens_out) == ("yes", 5, 2)
+    assert said.tool_calls == ({"id": "c", "type": "function", "function": {"name": "find", "arguments": '{"q": 1}'}},)
+
+
+def test_a_stream_that_tells_no_usage_has_none(environment, listener, capsys):
+    listener.reply = streamed({"role": "assistant", "content": "yes"})
+    said = complete("openai/m", MESSAGES, api_base=listener.url, stream=True)
+    assert (said.text, said.tokens_in, said.tokens_out, said.tool_calls) == ("yes", None, None, ())
+    assert capsys.readouterr().out == ""
+
+
 def test_an_error_of_the_provider_comes_through_and_nothing_is_retried(simulate, environment):
     import litellm
 
@@ -195,9 +227,10 @@ def listener():
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             self.server.seen.append({"key": self.headers["Authorization"], "body": body})
-            data = json.dumps(self.server.reply).encode()
+            reply = self.server.reply
+            data = (reply if isinstance(reply, str) else json.dumps(reply)).encode()
             self.send_response(200)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", "text/event-stream" if isinstance(reply, str) else "application/json")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
@@ -229,3 +262,40 @@ def listener():
 @pytest.mark.parametrize("called", ["sim-student", "openai/sim-student"])
 def test_a_price_holds_with_and_without_its_provider(told, called):
     assert price(called, 1_000_000, 500_000, {told: (1.0, 2.0)}) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    "model", ["gpt-4o", "openai/x", "ollama_chat/x", "hosted_vllm/x", "bedrock/x", "openrouter/a/b"]
+)
+def test_a_model_whose_provider_is_known_has_no_problem(model):
+    assert models.provider_problem(model) == ""
+
+
+def test_one_whose_provider_litellm_does_not_know_is_told_of_before_any_call(capsys):
+    assert models.provider_problem("my-model") == (
+        "no provider is known for my-model; put it before the name, as in openai/my-model"
+    )
+    assert "openai/b" in models.provider_problem("nobody/b")
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("model", "params", "package"),
+    [
+        ("bedrock/anthropic.claude", {}, "boto3"),
+        ("vertex_ai/gemini", {}, "google.auth"),
+        ("openai/gpt-4o", {"model_type": "responses"}, "mcp"),
+        ("openai/responses/gpt-4o", {}, "mcp"),
+    ],
+)
+def test_a_package_that_litellm_lacks_for_a_model_is_named_before_any_call(model, params, package, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    told = models.package_problem(model, params)
+    assert f"the package {package}, which is missing: `pip install {package.replace('.', '-')}`" in told
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    assert models.package_problem(model, params) == ""
+
+
+def test_most_models_need_none(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert models.package_problem("openai/gpt-4o", {"temperature": 1}) == ""

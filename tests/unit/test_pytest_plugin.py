@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import subprocess
@@ -16,14 +15,15 @@ import pytest
 import rollout_local
 from rollout_local import pytest_plugin
 from rollout_local.recordings import show
-from rollout_local.recordings.public import recording
 from rollout_local.simulator import Simulator
+from tests.children import Nursery, nursery
+from tests.conftest import Project
 
+__all__ = ["nursery"]
 pytest_plugins = ["pytester"]
 
 ROOT = Path(rollout_local.__file__).parent.parent
-# `no:rollout`: where the package is installed, its entry point would load the plugin a second time.
-OPTIONS = ("-p", "no:rollout", "-p", "no:cacheprovider", "-W", "error")
+OPTIONS = ("-p", "no:cacheprovider", "-W", "error")
 HEAVY = ["pydantic", "dspy", "litellm", "openai", "vcr", "httpx", "orjson", "yaml", "click"]
 ASK = """
 import httpx
@@ -35,24 +35,32 @@ def ask(word, **more):
         return client.post("URL/chat/completions", json=body).json()["choices"][0]["message"]["content"]
 
 """
-assert recording is not None  # imported before pytester takes stock of the modules: orjson cannot be loaded twice
+# Where the package is installed, its entry point would load the plugin a second time.
+VARIABLES = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""} | {
+    name: value for name, value in os.environ.items() if name.startswith("COVERAGE_PROCESS")
+}
 
 
 class Suite:
-    """Somebody's tests, in a folder of their own."""
+    """Somebody's tests, in a folder and a process of their own."""
 
-    def __init__(self, pytester: pytest.Pytester, simulator: Simulator) -> None:
-        self.folder = pytester.path
+    def __init__(self, folder: Path, simulator: Simulator, nursery: Nursery) -> None:
+        self.folder = folder
         self.simulator = simulator
-        self._pytester = pytester
+        self.key: str | None = None
+        self._nursery = nursery
 
     def write(self, tests: str) -> None:
         text = ASK.replace("URL", self.simulator.url) + textwrap.dedent(tests)
         (self.folder / "test_shop.py").write_text(text)
 
     def say(self, *arguments: str) -> pytest.RunResult:
-        gc.collect()  # what other tests left unclosed is not this suite's to warn of
-        return self._pytester.runpytest_inprocess(*OPTIONS, *arguments, plugins=[pytest_plugin])
+        child = self._nursery.start(
+            Project(self.folder, self.simulator.url), *OPTIONS, *arguments, program="pytest",
+            OPENAI_API_KEY=self.key, **VARIABLES,
+        )  # fmt: skip
+        done = child.wait()
+        return pytest.RunResult(done.code, done.stdout.splitlines(), done.stderr.splitlines(), done.seconds)
 
     def run(self, *arguments: str, **outcomes: int) -> str:
         result = self.say(*arguments)
@@ -70,9 +78,8 @@ class Suite:
 
 
 @pytest.fixture
-def suite(pytester: pytest.Pytester, simulate: Callable[..., Simulator], monkeypatch: pytest.MonkeyPatch) -> Suite:
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
-    return Suite(pytester, simulate())
+def suite(tmp_path: Path, simulate: Callable[..., Simulator], nursery: Nursery) -> Suite:
+    return Suite(tmp_path, simulate(), nursery)
 
 
 ONE = """
@@ -277,10 +284,8 @@ def test_a_damaged_recording_fails_with_a_sentence_in_pytests_words(suite: Suite
     assert "--record-mode" not in said
 
 
-def test_clients_that_insist_on_a_key_replay_without_one(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
-    import openai  # noqa: F401  before pytester takes stock of the modules
-
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789abcdef")
+def test_clients_that_insist_on_a_key_replay_without_one(suite: Suite) -> None:
+    suite.key = "sk-test-0123456789abcdef"
     suite.write(f"""
         def test_it(rollout_recording):
             from openai import OpenAI
@@ -291,7 +296,7 @@ def test_clients_that_insist_on_a_key_replay_without_one(suite: Suite, monkeypat
             assert said.choices[0].message.content
     """)
     suite.run("--rollout-record=new_episodes", passed=1)
-    monkeypatch.delenv("OPENAI_API_KEY")
+    suite.key = None
     suite.run(passed=1)
     assert suite.calls == 1
 
@@ -337,7 +342,7 @@ def test_loading_the_plugin_imports_nothing_heavy_and_lets_tests_import_the_host
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *OPTIONS, "-p", pytest_plugin.__name__, "--rollout-record=once", "-q"],
         cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **VARIABLES},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3 passed" in done.stdout

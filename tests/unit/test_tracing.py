@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from rollout_local.tracing import Collector, Span, collecting, current_collector, read_call
+from rollout_local.dialects import read_call
+from rollout_local.tracing import Collector, Span, collecting, current_collector
 
 HI = {"role": "user", "content": "Hi é"}
 HI_TEXT = '{"content": "Hi é", "role": "user"}'

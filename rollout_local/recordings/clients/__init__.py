@@ -3,7 +3,8 @@
 Invariant: a client in `CLIENTS` is covered from the moment a recording opens, wherever it was imported or will be;
 none is imported for it. Where a name that a row leans on is gone from an installed library, `check` refuses to
 open, because requests would pass by the recording unseen. openai, litellm and anthropic need no rows: they
-send through httpx, httpx2 and aiohttp; boto3 sends through botocore; dspy's own engine is its own client.
+send through httpx, httpx2 and aiohttp; boto3 sends through botocore, urllib.request through http.client; dspy's own
+engine is its own client. What sends through none of these, and child processes, are noted (`bypass`).
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from rollout_local.recordings.clients import (
     aiohttp_sessions,
     botocore_sessions,
     dspy_caches,
+    http_connections,
     httpx_transports,
     litellm_routes,
     lm15_transports,
+    multiprocessing_starts,
     requests_adapters,
+    thread_starts,
 )
 from rollout_local.recordings.clients.hooks import Client, Hooks, missing_names
 
@@ -44,6 +48,12 @@ CLIENTS: tuple[Client, ...] = (
     Client(
         "requests", "requests.adapters", ("HTTPAdapter.send", "HTTPAdapter.build_response"), requests_adapters.patches
     ),
+    Client(
+        "http.client",
+        "http.client",
+        ("HTTPConnection.request", "HTTPConnection.getresponse"),
+        http_connections.patches,
+    ),
     Client("botocore", "botocore.httpsession", ("URLLib3Session.send",), botocore_sessions.patches),
     Client(
         "dspy",
@@ -61,6 +71,9 @@ CLIENTS: tuple[Client, ...] = (
 SWITCHES: tuple[Client, ...] = (
     Client("dspy-caches", "dspy", (), dspy_caches.patches),
     Client("litellm-routes", "litellm.rust_bridge.catalog", (), litellm_routes.patches),
+    Client("threads", "threading", (), thread_starts.thread_patches),
+    Client("thread-pools", "concurrent.futures.thread", (), thread_starts.pool_patches),
+    Client("multiprocessing", "multiprocessing.process", (), multiprocessing_starts.patches),
 )
 
 

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
-from rollout_local.recordings import live
+from rollout_local.recordings import current
+from rollout_local.recordings.body import Tap
 from rollout_local.recordings.clients.hooks import Patch
 from rollout_local.recordings.exchange import Answer, Failure, FailureKind
-from rollout_local.recordings.tap import Tap
 
 NAME = "aiohttp"
 
@@ -25,7 +25,7 @@ def patches(module: Any) -> Iterator[Patch]:
 
 def _requesting(original: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
     async def _request(session: Any, method: str, str_or_url: Any, **kwargs: Any) -> Any:
-        recording = live.current()
+        recording = current.recording()
         if recording is None:
             return await original(session, method, str_or_url, **kwargs)
         url = _url(session, str_or_url, kwargs.get("params"))
@@ -37,7 +37,7 @@ def _requesting(original: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
             response = _replayed(method, url, call.answer)
         else:
             try:
-                with live.unrecorded():
+                with current.unrecorded():
                     response = await original(session, method, str_or_url, **kwargs, raise_for_status=_accept)
             except BaseException as error:
                 call.failed(error)

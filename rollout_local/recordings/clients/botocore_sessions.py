@@ -10,12 +10,12 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from rollout_local.recordings import live
+from rollout_local.recordings import current
+from rollout_local.recordings.body import Tap
 from rollout_local.recordings.clients.hooks import Patch
 from rollout_local.recordings.clients.urllib3_bodies import Tapped, is_timeout, played
 from rollout_local.recordings.exchange import Failure, FailureKind
 from rollout_local.recordings.session import Call
-from rollout_local.recordings.tap import Tap
 
 NAME = "botocore"
 
@@ -27,14 +27,14 @@ def patches(module: Any) -> Iterator[Patch]:
 
 def _sending(original: Callable[..., Any]) -> Callable[..., Any]:
     def send(session: Any, request: Any) -> Any:
-        recording = live.current()
+        recording = current.recording()
         if recording is None:
             return original(session, request)
         call = recording.begin(NAME, classify, request.method, request.url, _headers(request.headers), _body(request))
         if call.answer is not None:
             return _replayed(call, request)
         try:
-            with live.unrecorded():
+            with current.unrecorded():
                 response = original(session, request)
         except BaseException as error:
             call.failed(error)
@@ -83,7 +83,7 @@ def _headers(headers: Any) -> list[tuple[str, str]]:
     return [(_text(name), _text(value)) for name, value in headers.items()]
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 

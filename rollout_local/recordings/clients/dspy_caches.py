@@ -1,7 +1,7 @@
 """DSPy's memory and disk caches, off while a recording is open.
 
 Invariant: a cache hit never reaches the wire, so a recording made with a cache is not one that can be replayed
-(facts/recordings.md, section 7: 0 of 3). The cache that was there is put back afterwards; one that was not built yet
+(of three that were tried, none could). The cache that was there is put back afterwards; one that was not built yet
 is built by DSPy when it is first asked for.
 """
 
@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 from rollout_local.recordings.clients.hooks import Patch
 
 
-def patches(module: Any) -> Iterator[Patch]:
+def patches(module: object) -> Iterator[Patch]:
     """`dspy.cache`: a cache that holds nothing."""
     cache = sys.modules["dspy.clients.cache"].Cache
     yield Patch(

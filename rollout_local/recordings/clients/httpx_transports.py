@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cached_property
 from typing import Any
 
-from rollout_local.recordings import live
+from rollout_local.recordings import current
+from rollout_local.recordings.body import Tap
 from rollout_local.recordings.clients.hooks import Patch
 from rollout_local.recordings.exchange import Answer, Failure, FailureKind
 from rollout_local.recordings.session import Call
-from rollout_local.recordings.tap import Tap
 
 
 def patches(module: Any) -> Iterator[Patch]:
@@ -63,14 +63,14 @@ class _Kit:
 
     def sync(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def handle_request(transport: Any, request: Any) -> Any:
-            recording = live.current()
+            recording = current.recording()
             if recording is None:
                 return original(transport, request)
             call = self.begin(recording, request, request.read())
             if call.answer is not None:
                 return self.response(call.answer)
             try:
-                with live.unrecorded():
+                with current.unrecorded():
                     response = original(transport, request)
             except BaseException as error:
                 call.failed(error)
@@ -82,14 +82,14 @@ class _Kit:
 
     def asynchronous(self, original: Callable[..., Any]) -> Callable[..., Any]:
         async def handle_async_request(transport: Any, request: Any) -> Any:
-            recording = live.current()
+            recording = current.recording()
             if recording is None:
                 return await original(transport, request)
             call = self.begin(recording, request, await request.aread())
             if call.answer is not None:
                 return self.response(call.answer)
             try:
-                with live.unrecorded():
+                with current.unrecorded():
                     response = await original(transport, request)
             except BaseException as error:
                 call.failed(error)

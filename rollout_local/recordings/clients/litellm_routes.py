@@ -1,7 +1,7 @@
 """litellm's table of what it sends through Rust, which no Python code sees.
 
 Invariant: while a recording is open, completions, embeddings and responses go through Python clients; where a litellm
-says otherwise, recording refuses instead of missing them (facts/recordings.md, section 1: `rust_bridge/catalog.py`).
+says otherwise, recording refuses instead of missing them (litellm's `rust_bridge/catalog.py`).
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
-from rollout_local.recordings import live
+from rollout_local.recordings import current
+from rollout_local.recordings.body import Tap
 from rollout_local.recordings.clients.hooks import Patch
 from rollout_local.recordings.exchange import Answer, Failure, FailureKind
 from rollout_local.recordings.session import Call, Recording
-from rollout_local.recordings.tap import Tap
 
 NAME = "lm15"
 
@@ -67,7 +67,7 @@ class _Kit:
 
     def sync(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def stream(transport: Any, request: Any) -> Any:
-            recording = live.current()
+            recording = current.recording()
             if recording is None:
                 return original(transport, request)
             call = self.begin(recording, request)
@@ -75,7 +75,7 @@ class _Kit:
                 answer = call.answer
                 return self.replayed(self.types.TransportResponse, answer, self.played(answer), lambda _: None)
             try:
-                with live.unrecorded():
+                with current.unrecorded():
                     inner = original(transport, request)
             except BaseException as error:
                 call.failed(error)
@@ -92,7 +92,7 @@ class _Kit:
 
     def asynchronous(self, original: Callable[..., Any]) -> Callable[..., Any]:
         async def _do_stream(transport: Any, request: Any) -> Any:
-            recording = live.current()
+            recording = current.recording()
             if recording is None:
                 return await original(transport, request)
             call = self.begin(recording, request)
@@ -100,7 +100,7 @@ class _Kit:
                 answer = call.answer
                 return self.replayed(self.types.AsyncTransportResponse, answer, self.played_async(answer), _nothing)
             try:
-                with live.unrecorded():
+                with current.unrecorded():
                     inner = await original(transport, request)
             except BaseException as error:
                 call.failed(error)

@@ -10,11 +10,11 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from rollout_local.recordings import live
+from rollout_local.recordings import current
+from rollout_local.recordings.body import Tap
 from rollout_local.recordings.clients.hooks import Patch
 from rollout_local.recordings.clients.urllib3_bodies import Tapped, error_of, is_timeout, played
 from rollout_local.recordings.exchange import Failure, FailureKind
-from rollout_local.recordings.tap import Tap
 
 NAME = "requests"
 
@@ -26,7 +26,7 @@ def patches(module: Any) -> Iterator[Patch]:
 
 def _sending(original: Callable[..., Any]) -> Callable[..., Any]:
     def send(adapter: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        recording = live.current()
+        recording = current.recording()
         if recording is None:
             return original(adapter, request, *args, **kwargs)
         url = request.url
@@ -36,7 +36,7 @@ def _sending(original: Callable[..., Any]) -> Callable[..., Any]:
                 raise _error(call.answer.failure, request)
             return adapter.build_response(request, played(call.answer))
         try:
-            with live.unrecorded():
+            with current.unrecorded():
                 response = original(adapter, request, *args, **kwargs)
         except BaseException as error:
             call.failed(error)

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
 
+from rollout_local.recordings.body import Tap
 from rollout_local.recordings.exchange import Answer, Failure
-from rollout_local.recordings.tap import Tap
 
 
 class Tapped:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 from markupsafe import Markup
 
 from rollout_local.reports.wording import number, signed
 from rollout_local.ui.draw.svg import WIDTH, drawing, el, joined, line, steps, text, thinned
+from rollout_local.ui.shown_rows import ShortCandidate
 
 HEIGHT = 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 34, 14, 14, 26
@@ -64,7 +64,7 @@ def best_so_far(best: Points, budget: int, spent: int, names: dict[float, int]) 
     )  # fmt: skip
 
 
-def train_and_val(candidates: Sequence[Any]) -> Markup:
+def train_and_val(candidates: Sequence[ShortCandidate]) -> Markup:
     """Each candidate's validation mean (filled) and train mean (hollow), in the order of proposal."""
     shown = list(candidates)[-120:]
     most = max(len(shown) - 1, 1)
@@ -107,6 +107,17 @@ def spark(points: Points) -> Markup:
     most = points[-1][0] or 1
     placed = [(2 + 92 * step / most, 22 - 20 * value) for step, value in thinned(points, 60)]
     label = f"Best validation mean from {number(points[0][1])} to {number(points[-1][1])}"
+    path = el("path", d=steps(placed, 94), class_="line best")
+    return drawing(label, 96, 24, line(2, 22, 94, 22, "grid"), path, class_="spark")
+
+
+def trend(points: Points, what: str) -> Markup:
+    """A series of counts, small, from 0 to its largest value."""
+    if len(points) <= 1:
+        return Markup("")
+    least, most, top = points[0][0], points[-1][0], max(value for _, value in points) or 1
+    placed = [(2 + 92 * (step - least) / (most - least), 22 - 20 * value / top) for step, value in thinned(points, 60)]
+    label = f"{what} from {points[0][1]:,.0f} to {points[-1][1]:,.0f}"
     path = el("path", d=steps(placed, 94), class_="line best")
     return drawing(label, 96, 24, line(2, 22, 94, 22, "grid"), path, class_="spark")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 from markupsafe import Markup
 
 from rollout_local.reports.wording import number
 from rollout_local.ui.draw.svg import WIDTH, drawing, el, joined, line, text
+from rollout_local.ui.shown_rows import TaskOfCandidate
 
 _STRIP = 132.0
 
@@ -42,7 +42,7 @@ def share(value: float | None) -> Markup:
     return el("svg", track, bar, class_="drawing share", viewBox="0 0 72 12", width=72, height=12, aria_hidden="true")
 
 
-def dots(rows: Sequence[Any], best: int | None) -> Markup:
+def dots(rows: Sequence[TaskOfCandidate], best: int | None) -> Markup:
     """One task's mean score for every candidate, in the order of proposal."""
     height = 120
     shown = list(rows)[-120:]

@@ -7,7 +7,7 @@ from functools import cache
 
 from markupsafe import Markup, escape
 
-from rollout_local.reports.visible import one_line
+from rollout_local.reports.escape import one_line
 
 WIDTH = 480
 """Units of a chart's width; on a narrow screen it is scaled, and the style sheet enlarges its letters."""

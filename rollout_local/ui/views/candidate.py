@@ -3,19 +3,54 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import TypedDict
 
 from rollout_local.reports.evidence import texts_of
+from rollout_local.reports.lineage import Step
 from rollout_local.store import reads
+from rollout_local.store.row_types import CandidateRow
+from rollout_local.store.selected_types import JudgedProposal
 from rollout_local.ui import queries
 from rollout_local.ui.figures import lift, means
-from rollout_local.ui.queries import Row
-from rollout_local.ui.texts import ancestors, differences, origins
+from rollout_local.ui.shown_rows import CandidateMeans, ShortCandidate
+from rollout_local.ui.texts import Difference, ancestors, differences, origins
 from rollout_local.ui.views.run import leaders
 from rollout_local.ui.visit import Missing, Page, RunVisit, Visit, run_visit
 
 MOST_TASKS = 100
 MOST_FEEDBACK = 12
+
+
+OriginLine = TypedDict("OriginLine", {"text": str, "from": int, "steps": Sequence[Step]})
+"""A line, the candidate that brought its present wording, and the wordings before it."""
+
+
+class Blamed(TypedDict):
+    """A component with its lines; `lines` is None where it is too long, `as_in` the parent that it is taken from."""
+
+    name: str
+    text: str
+    lines: list[OriginLine] | None
+    as_in: int | None
+
+
+class Compared(TypedDict):
+    """What changed against a candidate, and which components did not."""
+
+    number: int
+    differences: list[Difference]
+    same: list[str]
+
+
+class TaskChange(TypedDict):
+    """A task's score before and after."""
+
+    task: str
+    before: float | None
+    after: float
+    lift: float | None
+    href: str | None
 
 
 def listing(visit: Visit) -> Page:
@@ -36,8 +71,8 @@ def show(visit: Visit) -> Page:
         raise Missing(msg)
     parents = parents_of(run)
     other = _other(run, parents.get(number, []))
-    before = means(run, other)
-    after = means(run, row)
+    before = means(run.store, other)
+    after = means(run.store, row)
     best, blamed = run.best, _blamed(run, number, row, parents)
     grew_from = parents.get(number, [])
     return Page("candidate.html", {
@@ -59,7 +94,7 @@ def parents_of(run: RunVisit) -> dict[int, list[int]]:
     return found
 
 
-def _other(run: RunVisit, parents: list[int]) -> Row | None:
+def _other(run: RunVisit, parents: list[int]) -> ShortCandidate | None:
     """The candidate to compare with; its first parent unless the address says otherwise."""
     asked = run.visit.first("against", "parent")
     if asked == "baseline":
@@ -75,14 +110,14 @@ def _family(run: RunVisit, number: int, parents: dict[int, list[int]]) -> dict[i
     return {n: texts_of(row) for n, row in rows.items()}
 
 
-def _blamed(run: RunVisit, number: int, row: Row, parents: dict[int, list[int]]) -> list[dict[str, Any]]:
+def _blamed(run: RunVisit, number: int, row: CandidateRow, parents: dict[int, list[int]]) -> list[Blamed]:
     """Each component's lines with the candidate that brought the present wording, or without where it is too long."""
     family = _family(run, number, parents)
-    found = []
+    found: list[Blamed] = []
     for component, text in texts_of(row).items():
         texts = {n: of[component] for n, of in family.items() if component in of}
         histories = origins(number, texts, parents)
-        lines = None
+        lines: list[OriginLine] | None = None
         if histories is not None:
             lines = [{"text": steps[-1].text, "from": steps[-1].candidate, "steps": steps} for steps in histories]
         found.append(
@@ -99,8 +134,8 @@ def _as_in(
 
 
 def _sources(
-    run: RunVisit, number: int, blamed: list[dict[str, Any]], parents: dict[int, list[int]]
-) -> list[dict[str, Any]]:
+    run: RunVisit, number: int, blamed: list[Blamed], parents: dict[int, list[int]]
+) -> list[dict[str, object]]:
     """For every candidate that lines came from: what caused it and what it changed."""
     origins_of_lines = [line["from"] for component in blamed for line in component["lines"] or ()]
     by_number = {candidate["number"]: candidate for candidate in run.candidates}
@@ -117,20 +152,20 @@ def _sources(
     ]
 
 
-def _source(run: RunVisit, by_number: dict[int, Row], origin: int, parents: list[int]) -> dict[str, Any]:
+def _source(run: RunVisit, by_number: dict[int, ShortCandidate], origin: int, parents: list[int]) -> dict[str, object]:
     candidate, parent = by_number[origin], by_number.get(parents[0]) if parents else None
-    after = means(run, candidate)["val"]
+    after = means(run.store, candidate)["val"]
     return {
         "number": origin, "status": candidate["status"], "parents": parents, "href": run.candidate_link(origin),
-        "val": after, "lift": lift(means(run, parent)["val"], after),
+        "val": after, "lift": lift(means(run.store, parent)["val"], after),
     }  # fmt: skip
 
 
-def _caused(proposals: list[Row]) -> dict[str, Any]:
+def _caused(proposals: list[JudgedProposal]) -> dict[str, object]:
     return {"proposal": proposals[0] if proposals else None, "feedback": feedback_of(proposals)}
 
 
-def feedback_of(proposals: list[Row]) -> list[dict[str, str]]:
+def feedback_of(proposals: list[JudgedProposal]) -> list[dict[str, str]]:
     """What the reflection model read, by task; components of one proposal may have read the same."""
     found: dict[tuple[str, str], dict[str, str]] = {}
     for proposal in proposals:
@@ -140,13 +175,15 @@ def feedback_of(proposals: list[Row]) -> list[dict[str, str]]:
     return list(found.values())
 
 
-def _comparisons(run: RunVisit, other: Row | None, row: Row, grew_from: list[int]) -> list[dict[str, Any]]:
+def _comparisons(
+    run: RunVisit, other: ShortCandidate | None, row: CandidateRow, grew_from: list[int]
+) -> list[Compared]:
     """What changed, and which components did not, against the candidate that is asked for; a merge against both."""
     numbers = [other["number"]] if other is not None and other["id"] != row["id"] else []
     if len(grew_from) > 1 and run.visit.first("against", "parent") == "parent":
         numbers = grew_from
     rows, after = queries.texts(run.store, run.id, run.attempt, numbers), texts_of(row)
-    found = []
+    found: list[Compared] = []
     for number in numbers:
         before = texts_of(rows[number])
         same = [name for name in after if before.get(name) == after[name]]
@@ -154,12 +191,12 @@ def _comparisons(run: RunVisit, other: Row | None, row: Row, grew_from: list[int
     return found
 
 
-def _tasks(run: RunVisit, other: Row | None, row: Row) -> dict[str, Any]:
+def _tasks(run: RunVisit, other: CandidateMeans | None, row: CandidateRow) -> dict[str, object]:
     """Scores by task on the split that both have most of, the largest change first."""
     split = "val" if row["val_n"] else "train"
     after = queries.task_means(run.store, row["id"], split)
     before = queries.task_means(run.store, other["id"], split) if other and other["id"] != row["id"] else {}
-    rows: list[dict[str, Any]] = [
+    rows: list[TaskChange] = [
         {"task": task, "before": before.get(task), "after": score,
          "lift": None if task not in before else score - before[task], "href": run.task_link(task, split)}
         for task, score in after.items()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
 
+from rollout_local.domain.dataset import SPLITS
+from rollout_local.store import catalog, reads
+from rollout_local.store.row_types import SpanRow, TaskRow, TraceRow, TrialRow
 from rollout_local.ui import queries
 from rollout_local.ui.draw.marks import bar, dots
 from rollout_local.ui.heartbeat import seconds
-from rollout_local.ui.queries import Row
+from rollout_local.ui.shown_rows import DrawnSpan
 from rollout_local.ui.visit import Missing, Page, RunVisit, Visit, run_visit
 
 MOST_SPANS = 200
@@ -17,7 +19,7 @@ MOST_SPANS = 200
 
 def trial(visit: Visit) -> Page:
     """An execution by its trial."""
-    row = visit.store.row("SELECT * FROM trials WHERE id = ?", (int(visit.names["trial"][:15]),))
+    row = reads.trial(visit.store, int(visit.names["trial"][:15]))
     if row is None:
         msg = f"There is no trial {visit.names['trial']} in {visit.source.path.name}."
         raise Missing(msg)
@@ -26,20 +28,20 @@ def trial(visit: Visit) -> Page:
 
 def trace(visit: Visit) -> Page:
     """An execution by its trace; that of a reflection has no trial."""
-    found = visit.store.row("SELECT id, run_id, trial_id FROM traces WHERE id = ?", (visit.names["trace"],))
+    found = reads.trace_owner(visit.store, visit.names["trace"])
     if found is None:
         msg = f"There is no trace {visit.names['trace']!r} in {visit.source.path.name}."
         raise Missing(msg)
-    row = visit.store.row("SELECT * FROM trials WHERE id = ?", (found["trial_id"],))
+    row = reads.trial(visit.store, found["trial_id"])
     return _page(visit, row, found["id"], found["run_id"])
 
 
-def _page(visit: Visit, row: Row | None, trace_id: str | None, run_id: str | None) -> Page:
+def _page(visit: Visit, row: TrialRow | None, trace_id: str | None, run_id: str | None) -> Page:
     run = None
     if run_id is not None and queries.run(visit.store, run_id) is not None:
-        asked = {"attempt": [str(row["attempt"])]} if row else {}
+        asked: dict[str, list[str]] = {"attempt": [str(row["attempt"])]} if row else {}
         run = run_visit(_renamed(visit, run_id, asked))
-    found = visit.store.row("SELECT * FROM traces WHERE id = ?", (trace_id,)) if trace_id else None
+    found = reads.trace(visit.store, trace_id) if trace_id else None
     return Page("execution.html", {
         "title": f"Trial {row['id']}" if row else "Trace", "run": run, "tab": "", "trial": row, "trace": found,
         "db": visit.source.name, "candidate": _number(visit, row), "task": _task(run, row) if run and row else None,
@@ -48,31 +50,29 @@ def _page(visit: Visit, row: Row | None, trace_id: str | None, run_id: str | Non
     })  # fmt: skip
 
 
-def _renamed(visit: Visit, run_id: str, args: dict[str, Any]) -> Visit:
+def _renamed(visit: Visit, run_id: str, args: dict[str, list[str]]) -> Visit:
     return replace(visit, names={**visit.names, "run": run_id}, args=args)
 
 
-def _number(visit: Visit, row: Row | None) -> int | None:
+def _number(visit: Visit, row: TrialRow | None) -> int | None:
     found = queries.candidate_row(visit.store, row["candidate_id"]) if row else None
     return found["number"] if found else None
 
 
-def _task(run: RunVisit, row: Row) -> Row | None:
+def _task(run: RunVisit, row: TrialRow) -> TaskRow | None:
     """The task as it was imported; a validation task may come from a data set of its own."""
     return task_row(run, row["task_name"], row["split"])
 
 
-def task_row(run: RunVisit, name: str, split: str) -> Row | None:
+def task_row(run: RunVisit, name: str, split: str) -> TaskRow | None:
     """A task of a run by name."""
     owner = run.row["val_dataset_id"] if split == "val" and run.row["val_dataset_id"] else run.row["dataset_id"]
-    return run.store.row("SELECT * FROM tasks WHERE dataset_id = ? AND name = ?", (owner, name))
+    return catalog.task_row(run.store, owner, name)
 
 
-def _spans(visit: Visit, found: Row) -> list[dict[str, Any]]:
+def _spans(visit: Visit, found: TraceRow) -> list[DrawnSpan]:
     """Steps of a trace with their place in time, children under their parents."""
-    rows = visit.store.rows(
-        "SELECT * FROM spans WHERE trace_id = ? ORDER BY started_at, id LIMIT ?", (found["id"], MOST_SPANS)
-    )
+    rows = reads.spans(visit.store, found["id"], MOST_SPANS)
     if not rows:
         return []
     begin = min(seconds(row["started_at"]) for row in rows)
@@ -82,12 +82,12 @@ def _spans(visit: Visit, found: Row) -> list[dict[str, Any]]:
     return [_span(row, seconds(row["started_at"]) - begin, whole, min(depth[row["id"]], 8)) for row in rows]
 
 
-def _span(row: Row, offset: float, whole: float, depth: int) -> dict[str, Any]:
+def _span(row: SpanRow, offset: float, whole: float, depth: int) -> DrawnSpan:
     drawn = bar(offset / whole, row["duration_s"] / whole, failed=row["error"] is not None)
     return {**row, "depth": depth, "offset": offset, "bar": drawn, "messages": _messages(row["input"])}
 
 
-def _depths(rows: list[Row]) -> dict[str, int]:
+def _depths(rows: list[SpanRow]) -> dict[str, int]:
     parents = {row["id"]: row["parent_id"] for row in rows}
     depths: dict[str, int] = {}
     for row in rows:
@@ -112,7 +112,7 @@ def _messages(text: str | None) -> list[dict[str, str]]:
 def task(visit: Visit) -> Page:
     """`?name=` and `?split=`: one task over all candidates, with what each gave for it."""
     run = run_visit(visit)
-    name, split = visit.first("name"), visit.choice("split", dict.fromkeys(("train", "val", "holdout")), "val")
+    name, split = visit.first("name"), visit.choice("split", dict.fromkeys(SPLITS), "val")
     rows = queries.of_task(run.store, run.id, run.attempt, split, name)
     found = task_row(run, name, split)
     if not rows and found is None:

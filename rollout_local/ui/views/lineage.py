@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
+
+from markupsafe import Markup
 
 from rollout_local.store import reads
 from rollout_local.ui import queries
 from rollout_local.ui.draw.heat import heat
 from rollout_local.ui.draw.tree import MOST, Node, tree
 from rollout_local.ui.figures import frontier, mean_of
+from rollout_local.ui.shown_rows import ShortCandidate
 from rollout_local.ui.visit import Page, RunVisit, Visit, run_visit
 
 ROWS, COLUMNS = 20, 80
 """Candidates and tasks that the map shows."""
 MOST_TASKS = 100
+
+
+class TaskTops(TypedDict):
+    """A validation task: the best score of those shown, who has it, the baseline's and the best candidate's."""
+
+    task: str
+    top: float
+    leaders: list[int]
+    before: float | None
+    after: float | None
 
 
 def lineage(visit: Visit) -> Page:
@@ -30,7 +43,7 @@ def lineage(visit: Visit) -> Page:
         "title": "Lineage", "run": run, "tab": "lineage", "tree": tree(nodes) if nodes else None, "most": MOST,
         "several": several,
         "rows": [
-            {**row, "node": node, "changed": changed.get(row["id"], []), "mean": mean_of(run, row, "val"),
+            {**row, "node": node, "changed": changed.get(row["id"], []), "mean": mean_of(run.store, row, "val"),
              "wins": wins.get(row["number"], 0)}
             for row, node in zip(run.candidates, nodes, strict=True)
         ],
@@ -54,13 +67,13 @@ def pareto(visit: Visit) -> Page:
     run = run_visit(visit)
     wins = frontier(run)
     scored = [row for row in run.candidates if row["val_n"]]
-    ranked = sorted(scored, key=lambda row: (-wins.get(row["number"], 0), -row["val_mean"], row["number"]))
+    ranked = sorted(scored, key=lambda row: (-wins.get(row["number"], 0), -(row["val_mean"] or 0.0), row["number"]))
     cells = queries.cells(run.store, [row["id"] for row in ranked[:ROWS]])
     tasks = _tasks(run, ranked, cells)
     return Page("pareto.html", {
         "title": "Pareto frontier", "run": run, "tab": "pareto",
         "winners": [
-            {**row, "wins": wins.get(row["number"], 0), "mean": mean_of(run, row, "val"),
+            {**row, "wins": wins.get(row["number"], 0), "mean": mean_of(run.store, row, "val"),
              "href": run.candidate_link(row["number"])} for row in ranked
         ],
         "task_count": len(tasks),
@@ -70,18 +83,18 @@ def pareto(visit: Visit) -> Page:
     })  # fmt: skip
 
 
-def _map(ranked: list[Any], cells: dict[int, dict[str, float]], tasks: list[str]) -> Any:
+def _map(ranked: list[ShortCandidate], cells: dict[int, dict[str, float]], tasks: list[str]) -> Markup:
     return heat([(row["number"], cells.get(row["id"], {})) for row in ranked], tasks)
 
 
-def _tasks(run: RunVisit, ranked: list[Any], cells: dict[int, dict[str, float]]) -> list[dict[str, Any]]:
-    """Every validation task: the best score of those shown, who has it, the baseline's and the best candidate's."""
+def _tasks(run: RunVisit, ranked: list[ShortCandidate], cells: dict[int, dict[str, float]]) -> list[TaskTops]:
+    """Every validation task, the hardest first."""
     baseline, best = run.baseline, run.best
     before = queries.task_means(run.store, baseline["id"], "val") if baseline else {}
     after = queries.task_means(run.store, best["id"], "val") if best else {}
     numbers = {row["id"]: row["number"] for row in ranked}
     names = sorted({task for of in cells.values() for task in of})
-    rows = []
+    rows: list[TaskTops] = []
     for task in names:
         scores = {numbers[candidate]: of[task] for candidate, of in cells.items() if task in of}
         top = max(scores.values())

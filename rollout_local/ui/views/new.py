@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rollout_local.documents import parse_json
 from rollout_local.errors import InputError, RolloutError
-from rollout_local.runs import from_rows, worker
-from rollout_local.store.schema import open_store
+from rollout_local.planning import from_rows
+from rollout_local.runs import worker
 from rollout_local.ui.actions import db_flag
 from rollout_local.ui.choices import choices
+from rollout_local.ui.readers import writing
 from rollout_local.ui.visit import Answer, Page, Redirect, Visit
 
 
@@ -22,7 +24,7 @@ def show(visit: Visit) -> Page:
     return Page("new.html", {"title": "New job", "tab": "new", **form_of(visit)})
 
 
-def form_of(visit: Visit) -> dict[str, Any]:
+def form_of(visit: Visit) -> dict[str, object]:
     """What the form is drawn from: the parts in each open file; nothing for those who may not use it."""
     open_here = [source for source in visit.sources.values() if not source.immutable] if visit.may_act else []
     parts = [
@@ -47,7 +49,7 @@ def _create(visit: Visit) -> str:
         msg = "Choose a database that is open here and can be written."
         raise InputError(msg)
     wanted = fields(visit.form)
-    with open_store(source.path, create=False) as store:
+    with writing(source.path) as store:
         run = str(from_rows.insert_from_rows(store, wanted)["id"])
         worker.submit(store, run)
     return run
@@ -60,6 +62,12 @@ def fields(form: Mapping[str, str]) -> dict[str, Any]:
     for name, (label, least) in _NUMBERS.items():
         if name in given:
             found[name] = _number(given[name], label, least)
+    if "chosen_val_dataset" in given:
+        found["val_dataset_id"] = _number(given["chosen_val_dataset"], "The validation dataset")
+    if "tags" in given:
+        found["tags"] = tuple(dict.fromkeys(tag for part in given["tags"].split(",") if (tag := part.strip())))
+    if "reward_params" in given:
+        found["reward_params"] = _object(given["reward_params"])
     for name, (by_row, by_name) in _CHOSEN.items():
         value = given.get(f"chosen_{name}")
         if value is None:
@@ -68,6 +76,14 @@ def fields(form: Mapping[str, str]) -> dict[str, Any]:
         found |= {by_row: _number(value, f"The {name}")} if value.isdecimal() or not by_name else {by_name: value}
     if "reflection_model" not in found:
         msg = "Name a reflection model: it writes the new prompts."
+        raise InputError(msg)
+    return found
+
+
+def _object(text: str) -> dict[str, object]:
+    found = parse_json(text, "The reward's parameters")
+    if not isinstance(found, dict):
+        msg = f'The reward\'s parameters are a JSON object, such as {{"needle": "30 days"}}, not {text[:40]!r}.'
         raise InputError(msg)
     return found
 
@@ -82,11 +98,16 @@ def _number(value: str, label: str, least: int = 1) -> int:
     return int(value)
 
 
-_TEXTS = ("name", "reflection_model", "reflection_api_base", "task_model", "task_api_base", "splits")
+_TEXTS = (
+    "name", "reflection_model", "reflection_api_base", "task_model", "task_api_base", "splits", "objective", "project",
+    "run_ref",
+)  # fmt: skip
+_READ = ("chosen_val_dataset", "tags", "reward_params")
+"""Fields that become something else than a text or a number."""
 _NUMBERS = {"max_metric_calls": ("The number of search calls", 1), "seed": ("The seed", 0)}
 """What each is called, and the least that it may be."""
 _CHOSEN = {
     "target": ("target_row_id", "agent"), "dataset": ("dataset_id", ""), "verifier": ("verifier_id", "reward"),
 }  # fmt: skip
 """A choice by the number of its row, or by its name. Its field is `chosen_…`: a form has a `target` of its own."""
-_EMPTY = dict.fromkeys(("db", *_TEXTS, *_NUMBERS, *(f"chosen_{name}" for name in _CHOSEN)), "")
+_EMPTY = dict.fromkeys(("db", *_TEXTS, *_READ, *_NUMBERS, *(f"chosen_{name}" for name in _CHOSEN)), "")

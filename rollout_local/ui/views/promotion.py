@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
 
+from rollout_local.reports.report import CandidateReport, Movement, Report
 from rollout_local.reports.wording import percent
 from rollout_local.ui import actions, queries
 from rollout_local.ui.draw.lines import interval, lifts, slopes
@@ -13,6 +14,13 @@ from rollout_local.ui.views.run import newest_report
 from rollout_local.ui.visit import Page, RunVisit, Visit, run_visit
 
 MOST_CASES = 100
+
+
+class ShownMovement(Movement):
+    """A task that moved; `gist` is what it asks, in a line."""
+
+    gist: str
+    href: str | None
 
 
 def show(visit: Visit) -> Page:
@@ -26,14 +34,17 @@ def show(visit: Visit) -> Page:
     return Page("promotion.html", {**shared, **_shown(run, report)})
 
 
-def _shown(run: RunVisit, report: dict[str, Any]) -> dict[str, Any]:
+def _shown(run: RunVisit, report: Report) -> dict[str, object]:
     holdout = report["holdout"]
-    moved, fell = ([_case(run, case) for case in report[kind]] for kind in ("improved", "regressed"))
+    moved, fell = ([_case(run, case) for case in cases] for cases in (report["improved"], report["regressed"]))
     fitted = report["overfitting"]
-    known = [(split, of["baseline"], of["best"]) for split, of in fitted.items() if of["n"]]
+    known = [
+        (split, before, after) for split, of in fitted.items()
+        if of["n"] and (before := of["baseline"]) is not None and (after := of["best"]) is not None
+    ]  # fmt: skip
     return {
-        "interval": interval(holdout["lift"], tuple(holdout["interval"]), percent(holdout["confidence"]))
-        if holdout["interval"] and report["changed"] else None,
+        "interval": interval(holdout["lift"], _pair(holdout["interval"]), percent(holdout["confidence"]))
+        if holdout["interval"] and holdout["lift"] is not None and report["changed"] else None,
         "lifts": lifts([case["lift"] for case in moved + fell] + [0.0] * holdout["ties"])
         if report["changed"] and holdout["n"] else None,
         "slopes": slopes(known) if known and report["changed"] else None,
@@ -44,16 +55,18 @@ def _shown(run: RunVisit, report: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _copied(best: dict[str, Any]) -> str:
+def _pair(bounds: Sequence[float]) -> tuple[float, float]:
+    low, high = bounds
+    return low, high
+
+
+def _copied(best: CandidateReport) -> str:
     """The text to take along; several are one JSON text, as `promote --to` writes them."""
     return (
-        str(best["text"])
-        if len(best["components"]) == 1
-        else json.dumps(best["components"], ensure_ascii=False, indent=2)
+        best["text"] if len(best["components"]) == 1 else json.dumps(best["components"], ensure_ascii=False, indent=2)
     )
 
 
-def _case(run: RunVisit, case: dict[str, Any]) -> dict[str, Any]:
-    """A task that moved; `gist` is what it asks, in a line."""
+def _case(run: RunVisit, case: Movement) -> ShownMovement:
     asked = case["instruction"] or next((str(value) for value in case["input"].values()), "")
     return {**case, "gist": asked, "href": run.task_link(case["task"], "holdout")}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rollout_local.reports.evidence import texts_of
+from rollout_local.store.selected_types import JudgedProposal
 from rollout_local.ui import queries
 from rollout_local.ui.texts import differences
 from rollout_local.ui.views.candidate import feedback_of, parents_of
@@ -34,21 +33,23 @@ def reflections(visit: Visit) -> Page:
     })  # fmt: skip
 
 
-def _kind(row: queries.Row) -> str:
+def _kind(row: JudgedProposal) -> str:
     if row["candidate_id"] is None:
         return "failed"
     return {None: "open", 0: "rejected"}.get(row["accepted"], "accepted")
 
 
 def _proposal(
-    first: queries.Row, parts: list[queries.Row], texts: dict[int, dict[str, str]], traces: dict[str, str],
+    first: JudgedProposal, parts: list[JudgedProposal], texts: dict[int, dict[str, str]], traces: dict[str, str],
     parents: dict[int, list[int]],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, object]:  # fmt: skip
     """A candidate with all that was proposed for it; or a reflection that gave no text."""
-    parent, child = texts.get(first["parent_number"]), texts.get(first["candidate_number"]) or {}
+    number, grew_from = first["candidate_number"], [n for n in (first["parent_number"],) if n is not None]
+    parent = next((texts[n] for n in grew_from if n in texts), None)
+    child = texts.get(number, {}) if number is not None else {}
     rows = [row for row in parts if row["candidate_id"] == first["candidate_id"]] or [first]
     names = [row["component"] for row in rows]
-    grew_from = parents.get(first["candidate_number"]) or [n for n in (first["parent_number"],) if n is not None]
+    grew_from = (parents.get(number) if number is not None else None) or grew_from
     return {
         **first, "kind": _kind(first), "feedback": feedback_of(rows), "parents": grew_from, "components": names,
         "several": len(child or parent or {}) > 1,

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from collections.abc import Mapping
+from typing import TypedDict
 
+from markupsafe import Markup
+
+from rollout_local.domain.dataset import SPLITS, SplitName
 from rollout_local.domain.run import RunStatus
-from rollout_local.reports.visible import one_line, visible
+from rollout_local.reports.escape import one_line, visible
+from rollout_local.reports.report import Report, parse
 from rollout_local.reports.wording import number
 from rollout_local.store import catalog, reads
+from rollout_local.store.stored_run import StoredRun
 from rollout_local.ui import actions, queries
-from rollout_local.ui.draw.lines import best_so_far, slopes, train_and_val
-from rollout_local.ui.figures import lift, mean_of, means, steps, time_left
+from rollout_local.ui.draw.lines import best_so_far, slopes, train_and_val, trend
+from rollout_local.ui.figures import Mean, lift, mean_of, means, steps, time_left
 from rollout_local.ui.heartbeat import Heartbeat, heartbeat
-from rollout_local.ui.queries import Row
+from rollout_local.ui.shown_rows import ShortCandidate, ShownTrial
 from rollout_local.ui.visit import Document, Missing, Page, RunVisit, Visit, run_visit
 
 TOP = 12
+
+
+class Leader(ShortCandidate):
+    """A candidate among the leaders."""
+
+    means: dict[SplitName, Mean]
+    lift: float | None
+    is_best: bool
+    href: str
+    partial: int | None
+
+
+class Chart(TypedDict):
+    """Best so far against calls: the drawing, and the same as rows."""
+
+    svg: Markup
+    rows: list[dict[str, float | None]]
 
 
 def show(visit: Visit) -> Page:
@@ -25,17 +47,32 @@ def show(visit: Visit) -> Page:
     beat = heartbeat_of(run)
     chosen = visit.choice("show", queries.FILTERS, "all")
     feed = queries.feed(run.store, run.id, run.attempt, chosen)
-    before, after = means(run, run.baseline), means(run, run.best)
+    before, after = means(run.store, run.baseline), means(run.store, run.best)
     return Page("run.html", {
         "title": run.row["name"] or run.row["target_id"], "run": run, "tab": "run", "heartbeat": beat,
         "steps": steps(run), "before": before, "after": after,
         "lift": lift(before["val"], after["val"]), "left": _left(run, beat), "report": newest_report(run),
-        **actions.asked(run),
+        **actions.asked(run), **_evidence(run),
         "chart": _chart(run), "both": _train_and_val(run), "slopes": _slopes(before, after),
         "leaders": leaders(run)[:TOP], "total": len(run.candidates), "feed": feed, "show": chosen,
         "show_names": _SHOW, "newest": feed[0]["id"] if feed else 0, "set_up": _set_up(run),
         "data": visit.links.data(run.db, run.id, show=chosen if chosen != "all" else None),
     })  # fmt: skip
+
+
+def _evidence(run: RunVisit) -> dict[str, object]:
+    """The size of the frontier, what became of the proposals, and how each series went; none in an older file."""
+    trends = {name: trend(reads.series(run.store, run.id, run.attempt, name), what) for name, what in _SERIES.items()}
+    return {
+        "trends": trends, "frontier": len(reads.frontier(run.store, run.id, run.attempt)),
+        "proposals": queries.proposal_counts(run.store, run.id, run.attempt),
+    }  # fmt: skip
+
+
+_SERIES = {
+    "calls": "Search calls", "frontier": "Candidates on the frontier", "accepted": "Accepted proposals",
+    "rejected": "Rejected proposals",
+}  # fmt: skip
 
 
 _SHOW = {"all": "all", "errors": "errors", "low": "score below 0.5", "zero": "score 0"}
@@ -49,7 +86,7 @@ def changes(visit: Visit) -> Document:
         raise Missing(msg)
     holder = queries.holder(visit.store, row["id"]) if row["status"] == RunStatus.RUNNING else None
     beat = heartbeat(row, holder, visit.now)
-    found: dict[str, Any] = {"now": visit.now, "rev": row["rev"], "heartbeat": vars(beat)}
+    found: dict[str, object] = {"now": visit.now, "rev": row["rev"], "heartbeat": vars(beat)}
     if visit.number("rev") == row["rev"]:
         return Document({**found, "unchanged": True})
     trials, skipped = queries.since(
@@ -57,7 +94,8 @@ def changes(visit: Visit) -> Document:
     )
     recent = [trial["created_at"] for trial in queries.pace(visit.store, row["id"])] if beat.state != "stale" else []
     return Document({
-        **found, **{name: _shown(row[name]) for name in _COUNTERS}, "unchanged": False, "skipped": skipped,
+        **found, **{name: _shown(value) for name, value in row.items() if name in _COUNTERS},
+        "unchanged": False, "skipped": skipped,
         "left": time_left(row, 0, recent), "trials": [_trial(visit, trial) for trial in reversed(trials)],
     })  # fmt: skip
 
@@ -68,11 +106,11 @@ _COUNTERS = (
 )  # fmt: skip
 
 
-def _shown(value: Any) -> Any:
+def _shown(value: object) -> object:
     return visible(value[:200]) if isinstance(value, str) else value
 
 
-def _trial(visit: Visit, row: Row) -> dict[str, Any]:
+def _trial(visit: Visit, row: ShownTrial) -> dict[str, object]:
     """A trial for the feed, every text fit to be shown as text."""
     db = visit.source.name
     return {
@@ -90,30 +128,31 @@ def heartbeat_of(run: RunVisit) -> Heartbeat:
     return heartbeat(run.row, holder, run.visit.now)
 
 
-def newest_report(run: RunVisit) -> dict[str, Any] | None:
+def newest_report(run: RunVisit) -> Report | None:
     """The promotion report of the attempt, or None."""
     text = reads.newest_report(run.store, run.id, run.attempt)
-    return dict(json.loads(text)) if text else None
+    return parse(text) if text else None
 
 
-def leaders(run: RunVisit) -> list[dict[str, Any]]:
-    """Candidates by validation mean; those still being scored, and those never scored, last."""
+def leaders(run: RunVisit) -> list[Leader]:
+    """Candidates by validation mean, then by their best task; those still being scored, and never scored, last."""
     baseline = run.baseline
     whole = baseline["val_n"] if baseline else 0
     best = run.best
 
-    def rank(row: Row) -> tuple[bool, bool, float, float, int]:
+    def rank(row: ShortCandidate) -> tuple[bool, bool, float, float, float, int]:
         mean, train = row["val_mean"], row["train_mean"]
-        return mean is None, row["val_n"] < whole, -(mean or 0.0), -(train or 0.0), row["number"]
+        partial = row["val_n"] < whole
+        return mean is None, partial, -(mean or 0.0), -(row["val_best"] or 0.0), -(train or 0.0), row["number"]
 
     ranked = sorted(run.candidates, key=rank)
     return [_leader(run, row, whole, is_best=best is not None and row["id"] == best["id"]) for row in ranked]
 
 
-def _leader(run: RunVisit, row: Row, whole: int, *, is_best: bool) -> dict[str, Any]:
+def _leader(run: RunVisit, row: ShortCandidate, whole: int, *, is_best: bool) -> Leader:
     """A mean over part of the validation tasks is not compared with one over all of them."""
-    found, partial = means(run, row), 0 < row["val_n"] < whole
-    gained = None if partial else lift(mean_of(run, run.baseline, "val"), found["val"])
+    found, partial = means(run.store, row), 0 < row["val_n"] < whole
+    gained = None if partial else lift(mean_of(run.store, run.baseline, "val"), found["val"])
     return {
         **row, "means": found, "lift": gained, "is_best": is_best, "href": run.candidate_link(row["number"]),
         "partial": whole if partial else None,
@@ -124,41 +163,47 @@ def _left(run: RunVisit, beat: Heartbeat) -> str:
     if beat.state not in {"live", "quiet"}:
         return ""
     recent = [trial["created_at"] for trial in queries.pace(run.store, run.id)]
-    return time_left(dict(run.row), len(run.split.get("holdout", ())), recent)
+    return time_left(run.row, len(run.split.get("holdout", ())), recent)
 
 
-def _chart(run: RunVisit) -> dict[str, Any] | None:
+def _chart(run: RunVisit) -> Chart | None:
     """Best so far against calls, and the same as rows."""
-    best = queries.series(run.store, run.id, run.attempt, "best_val")
+    best = reads.series(run.store, run.id, run.attempt, "best_val")
     if not best:
         return None
     names: dict[float, int] = {}
-    for candidate, value in queries.series(run.store, run.id, run.attempt, "val_mean"):
+    for candidate, value in reads.series(run.store, run.id, run.attempt, "val_mean"):
         names.setdefault(value, candidate)
     spent = run.row["metric_calls"] if run.is_newest else best[-1][0]
-    rows = [{"calls": step, "mean": value, "candidate": names.get(value)} for step, value in best]
+    rows: list[dict[str, float | None]] = [
+        {"calls": step, "mean": value, "candidate": names.get(value)} for step, value in best
+    ]
     return {"svg": best_so_far(best, run.row["metric_call_budget"], spent, names), "rows": rows}
 
 
-def _train_and_val(run: RunVisit) -> Any:
+def _train_and_val(run: RunVisit) -> Markup | None:
     both = [row for row in run.candidates if row["val_mean"] is not None or row["train_mean"] is not None]
     return train_and_val(both) if len(both) > 1 else None
 
 
-def _slopes(before: Any, after: Any) -> Any:
-    known = [(split, before[split].mean, after[split].mean) for split in before]
-    shown = [row for row in known if row[1] is not None and row[2] is not None]
+def _slopes(before: Mapping[SplitName, Mean], after: Mapping[SplitName, Mean]) -> Markup | None:
+    shown = [
+        (split, one, other)
+        for split in before
+        if (one := before[split].mean) is not None and (other := after[split].mean) is not None
+    ]
     return slopes(shown) if shown and any(row[1] != row[2] for row in shown) else None
 
 
-def _set_up(run: RunVisit) -> dict[str, Any]:
+def _set_up(run: RunVisit) -> dict[str, object]:
     """What the run was made of, in words."""
     config, row = run.config, run.row
-    dataset = run.store.row("SELECT slug, version FROM datasets WHERE id = ?", (row["dataset_id"],)) or {}
-    specs = catalog.load_verifiers(run.store, json.loads(row["verifier_ids_json"]))
-    sizes = ", ".join(f"{len(run.split.get(name, ()))} {name}" for name in ("train", "val", "holdout"))
+    specs = StoredRun(row).verifiers(run.store)
+    sizes = ", ".join(f"{len(run.split.get(name, ()))} {name}" for name in SPLITS)
     return {
-        "target": row["target_id"], "dataset": f"{dataset.get('slug')}@{dataset.get('version')} ({sizes})",
+        "target": row["target_id"], "dataset": f"{catalog.dataset_name(run.store, row['dataset_id'])} ({sizes})",
+        "validation dataset": catalog.dataset_name(run.store, row["val_dataset_id"]),
+        "objective": config.get("objective"), "tags": ", ".join(queries.tags_of(row)),
         "verifiers": ", ".join(spec.name or spec.id for spec in specs),
         "optimizer": f"{row['optimizer']}, seed {row['seed']}",
         "task model": config.get("task_model"), "reflection model": config.get("reflection_model"),

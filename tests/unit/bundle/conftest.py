@@ -92,7 +92,7 @@ class WrittenTarget:
 
     id, kind, description, source_hash = "support", TargetKind.PROMPT, "Answers.", "sha256:s"
     source = 'def run():\n    return "ü"\n'
-    baseline = Candidate(text="Be kind.")
+    baseline = Candidate(text="Text 0 — “ü”")
 
     def run(self, task: Any, candidate: Any) -> Any:
         raise AssertionError("nothing is run here")
@@ -115,7 +115,7 @@ class Written:
         log_dir.mkdir(exist_ok=True)
         (log_dir / "recording-2.yaml").write_bytes(b"interactions:\n- {}\n\xff\n")
         (log_dir / "run.json").write_text('{"format": 1}\n')
-        config = RunConfig(log_dir="logs", name="carried", tags=("nightly",))
+        config = RunConfig(log_dir="logs", name="carried", tags=("nightly",), reflection_model="openai/m")
         row = {
             "id": run_id, "project": "default", "tags_json": '["nightly"]', "status": RunStatus.COMPLETED,
             "target_id": "support", "target_row_id": catalog.sync_target(store, WrittenTarget(), ["app"], AT),

@@ -12,6 +12,7 @@ from typing import Any
 import dspy
 import pytest
 
+from rollout_local import limits
 from rollout_local.bundle import gepa_state, import_gepa_log
 from rollout_local.errors import InputError
 from rollout_local.reports.compare import compare
@@ -264,7 +265,12 @@ def test_candidates_json_may_be_one_save_behind_and_may_not_say_otherwise(
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        (b"", "cannot be read: Ran out of input"),
+        (b"", "cannot be read: pickle exhausted before seeing STOP"),
+        (b"\x80\x04]r\x00\x01\x00\x00.", "it fills place 256 of its memory with 2 values"),
+        (
+            b"\x80\x05\x96\x00\x01\x00\x00\x00\x00\x00\x00.",
+            "cannot be read: expected 256 bytes in a bytearray8, but only",
+        ),
         (pickle.dumps(plain())[:-20], "cannot be read"),
         (pickle.dumps([1]), "it has no program_candidates"),
         (pickle.dumps({"x": 1}), "it has no program_candidates"),
@@ -281,7 +287,7 @@ def test_a_folder_without_a_state_or_with_too_large_a_one_is_refused(store: Stor
     with pytest.raises(InputError, match="is not a log_dir of"):
         import_gepa_log(store, tmp_path)
     with (tmp_path / gepa_state.STATE).open("wb") as file:
-        file.truncate(gepa_state.MAX_BYTES + 1)
+        file.truncate(limits.MOST["GEPA state"] + 1)
     with pytest.raises(InputError, match="is larger than"):
         import_gepa_log(store, tmp_path)
 

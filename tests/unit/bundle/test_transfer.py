@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import tarfile
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rollout_local.bundle import export_bundle, import_bundle, package, rows
+from rollout_local.bundle import export_bundle, import_bundle, package
 from rollout_local.bundle.archives import read
-from rollout_local.errors import InputError, Refused, RolloutError
+from rollout_local.errors import InputError, NotConfirmed, Refused, RolloutError
 from rollout_local.reports.digest import digest
+from rollout_local.runs import worker
 from rollout_local.simulator import Simulator
-from rollout_local.store import catalog, check, lifecycle, reads
+from rollout_local.stop import StopFlag
+from rollout_local.store import catalog, chain, check, lifecycle, reads, run_tables
 from rollout_local.store.schema import Store, open_store
+from rollout_local.ui import commands
 from tests.conftest import Project
 
 from .conftest import AT, SPEC, Written, dataset  # isort: skip
@@ -156,11 +162,11 @@ def test_a_run_without_recording_log_dir_and_trials_is_carried_too(
 
 def test_nearly_every_table_of_a_run_is_carried_and_the_rest_is_named(store: Store, written: Write) -> None:
     written()
-    tables = rows.gather(store, "opt_carried")
+    tables = run_tables.gather(store, "opt_carried")
     assert [name for name, found in tables.items() if not found] == []
     named = store.rows("SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c"
                        " WHERE m.type = 'table' AND c.name IN ('run_id', 'trial_id', 'candidate_id')")  # fmt: skip
-    assert {row["name"] for row in named} - rows.ELSEWHERE <= set(tables)
+    assert {row["name"] for row in named} - run_tables.ELSEWHERE <= set(tables)
 
 
 # -- refusals on the way out
@@ -198,7 +204,7 @@ def test_a_damaged_run_is_not_carried_on(store: Store, written: Write, tmp_path:
     with pytest.raises(InputError, match=r"refers to a row that is not there|no journal entry"):
         exported(store, tmp_path)
     with pytest.raises(InputError, match="a row of runs refers to a row that is not there"):
-        rows.gather(store, "opt_carried")
+        run_tables.gather(store, "opt_carried")
 
 
 # -- refusals on the way in
@@ -293,8 +299,9 @@ def drop(name: str) -> Callable[[dict[str, bytes]], Any]:
         (edit("trials", id=2), "two rows of trials have one number"),
         (edit("trials", -1, superseded_by=1), "superseded by an earlier one"),
         (edit("journal_entries", chain="0"), "the chain is broken at journal entry 1"),
-        (edit("journal_entries", kind="runs"), "a row of journal_entries refers to"),
-        (edit("proposals", -1, reason="forged"), r"another digest than its manifest names \(proposals\)"),
+        (edit("journal_entries", kind="leases"), "a row of journal_entries refers to"),
+        (edit("proposals", -1, reason="forged"), "of proposals is not what was written"),
+        (edit("candidate_parents", -1, parent_id=4), r"another digest than its manifest names \(parents\)"),
         (edit("tasks", instruction="forged"), "a row of datasets is not what its hash says"),
         (edit("verifiers", spec_json=SPEC.model_copy(update={"pass_threshold": 0.1}).model_dump_json()),
          "a row of verifiers is not what its hash says"),
@@ -421,7 +428,8 @@ def test_a_real_run_is_carried_to_another_machine_and_reproduced_there_offline(
     (machine.folder / "target.py").write_text((project.folder / "target.py").read_text())
     with open_store(machine.folder / "rollout.db") as opened:
         assert import_bundle(opened, made.file, machine.folder).digest == made.digest
-    assert machine.document("optimize", "reproduce", "latest")["identical"]
+    assert machine.rollout("optimize", "reproduce", "latest").returncode == 1
+    assert machine.document("optimize", "reproduce", "latest", "--trust")["identical"]
     assert machine.document("optimize", "digest", "latest")["digest"] == made.digest
     assert machine.document("db", "check")["ok"]
     served = machine.document("optimize", "run", ran["run_id"])
@@ -437,6 +445,7 @@ def test_in_an_empty_folder_a_run_is_reproduced_from_the_source_that_came_with_i
     (package_ / "__init__.py").write_text("")
     (package_ / "wording.py").write_text('# --- what we say\nTEXT = "Answer the customer."\n# --- end ---')
     text = target.read_text().replace("import json\n", "import json\nfrom parts.wording import TEXT\n")
+    text = text.replace("sk-test-0123456789", "not-needed")  # a key would not be in the source that comes along
     target.write_text(text.replace('baseline="Answer the customer."', "baseline=TEXT"))
     ran = project.document("optimize", "run", *project.flags, "--max-metric-calls", "10")
     project.document("optimize", "export", "latest", "--bundle", str(tmp_path / "run.bundle"))
@@ -448,7 +457,7 @@ def test_in_an_empty_folder_a_run_is_reproduced_from_the_source_that_came_with_i
     for name in ("target.py", "parts/__init__.py", "parts/wording.py"):
         assert (machine.folder / kept / name).read_bytes() == (project.folder / name).read_bytes()
     for command in ("reproduce", "run"):
-        refused = machine.rollout("optimize", command, "latest")
+        refused = machine.rollout("optimize", command, "latest", "--trust")
         assert refused.returncode == 2
         assert "there is no module 'target' in" in refused.stderr
         assert f"the source that came with run {ran['run_id']} is in {kept}: look at it" in refused.stderr
@@ -465,6 +474,7 @@ def test_source_that_leads_out_of_its_folder_is_not_laid_out(
     written()
     with store.write() as db:
         db.execute("UPDATE runs SET config_json = json_set(config_json, '$.modules', json('[\"app\"]'))")
+        chain.append(db, "opt_carried", "runs")
         db.execute("UPDATE targets SET source = '# --- ../../app.py\nx = 1\n'")
     file = exported(store, tmp_path)
     before = tree(tmp_path / "elsewhere")
@@ -480,6 +490,7 @@ def test_a_link_on_the_way_to_a_source_file_is_not_followed(
     written()
     with store.write() as db:
         db.execute("UPDATE runs SET config_json = json_set(config_json, '$.modules', json('[\"app\"]'))")
+        chain.append(db, "opt_carried", "runs")
         db.execute("UPDATE targets SET source = '# --- app/one.py\nx = 1\n'")
     file = exported(store, tmp_path)
     outside = tmp_path / "outside"
@@ -493,3 +504,95 @@ def test_a_link_on_the_way_to_a_source_file_is_not_followed(
     (kept / "app").unlink()
     assert import_bundle(elsewhere, file, tmp_path / "elsewhere").source == ".rollout/opt_carried/target"
     assert (kept / "app" / "one.py").read_text() == "x = 1\n"
+
+
+@pytest.mark.parametrize("kind", ["packed", "tar", "pipe"])
+def test_a_bundle_that_could_hold_more_than_its_own_bytes_is_not_begun_to_be_read(
+    store: Store, elsewhere: Store, written: Write, tmp_path: Path, kind: str
+) -> None:
+    written()
+    _, members = package.unpack(exported(store, tmp_path))
+    file = tmp_path / "gift"
+    if kind == "packed":
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in members.items():
+                archive.writestr(name, data)
+    elif kind == "tar":
+        with tarfile.open(file, "w:gz") as tar:
+            tar.addfile(tarfile.TarInfo("manifest.json"))
+    else:
+        os.mkfifo(file)
+    words = {
+        "packed": "is compressed, and no member is here",
+        "tar": "is not a zip archive",
+        "pipe": "is no plain file",
+    }
+    with pytest.raises(InputError, match=words[kind]):
+        import_bundle(elsewhere, file, tmp_path / "elsewhere")
+    assert reads.runs(elsewhere) == []
+
+
+# -- an import changes nothing but the shelf
+
+
+def forged(file: Path, to: Path, **changes: Any) -> Path:
+    """The bundle with another row of its run, whole in every hash."""
+    manifest, members = package.unpack(file)
+    row = json.loads(members["tables/runs.jsonl"]) | changes
+    members["tables/runs.jsonl"] = (json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
+    head = {name: value for name, value in manifest.items() if name not in ("format", "members")}
+    to.write_bytes(package.pack(members | {package.MANIFEST: package.described(head, members)}))
+    return to
+
+
+@pytest.mark.parametrize("status", ["queued", "running", "odd", None])
+def test_a_bundle_whose_run_does_not_stand_still_is_refused_and_nothing_is_written(
+    store: Store, elsewhere: Store, written: Write, tmp_path: Path, tree: Tree, status: str | None
+) -> None:
+    written()
+    gift = forged(exported(store, tmp_path), tmp_path / "gift.bundle", status=status, queued=1, wants_fresh=1)
+    rows_before, files_before = dump(elsewhere), tree(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=f"its run says that it is {status}; an import brings a run that stands still"):
+        import_bundle(elsewhere, gift, tmp_path / "elsewhere")
+    assert dump(elsewhere) == rows_before
+    assert tree(tmp_path / "elsewhere") == files_before
+
+
+def test_what_a_bundle_says_of_the_queue_of_its_places_and_of_its_seal_is_not_taken_over(
+    store: Store, elsewhere: Store, written: Write, tmp_path: Path
+) -> None:
+    written()
+    said = {"queued": 1, "wants_fresh": 1, "restarts": 3, "folder": "/", "log_dir": "../../x", "recording": "/x",
+            "confirmed": store.rows("SELECT confirmed FROM runs")[0]["confirmed"] or "f" * 64}  # fmt: skip
+    gift = forged(exported(store, tmp_path), tmp_path / "gift.bundle", **said)
+    import_bundle(elsewhere, gift, tmp_path / "elsewhere")
+    row = reads.run(elsewhere, "opt_carried")
+    home = ".rollout/opt_carried"
+    assert {name: row[name] for name in said} == {
+        "queued": 0, "wants_fresh": 0, "restarts": 0, "folder": None, "log_dir": home,
+        "recording": f"{home}/recording-2.yaml", "confirmed": None,
+    }  # fmt: skip
+    assert import_bundle(elsewhere, gift, tmp_path / "elsewhere").is_new is False
+
+
+def test_an_import_changes_what_no_name_means(store: Store, elsewhere: Store, written: Write, tmp_path: Path) -> None:
+    written()
+    spec = SPEC.model_copy(update={"pass_threshold": 0.5})
+    mine = [catalog.import_dataset(elsewhere, dataset().model_copy(update={"tasks": dataset().tasks[:1]}), AT)["id"],
+            catalog.add_verifier(elsewhere, spec, AT)["id"]]  # fmt: skip
+    import_bundle(elsewhere, exported(store, tmp_path), tmp_path / "elsewhere")
+    found = [catalog.find_dataset(elsewhere, "refunds"), catalog.find_verifier(elsewhere, "quality")]
+    assert [row["id"] for row in found] == mine
+    assert catalog.find_dataset(elsewhere, "refunds@2")["id"] != mine[0]
+
+
+def test_a_waiting_worker_takes_up_no_imported_run_and_no_button_starts_it_unconfirmed(
+    store: Store, elsewhere: Store, written: Write, tmp_path: Path
+) -> None:
+    written(status="paused")
+    import_bundle(elsewhere, exported(store, tmp_path), tmp_path / "elsewhere")
+    assert worker.work(elsewhere.path, tmp_path / "elsewhere", StopFlag(), once=True) == []
+    with pytest.raises(NotConfirmed):
+        commands.ask(elsewhere.path, "opt_carried", "start", "root")
+    assert elsewhere.rows("SELECT * FROM run_commands") == []
+    assert reads.run(elsewhere, "opt_carried")["status"] == "paused"

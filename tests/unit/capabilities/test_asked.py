@@ -8,7 +8,7 @@ from rollout_local.capabilities import promote, promote_as_asked
 from rollout_local.domain.run import RunStatus
 from rollout_local.errors import Refused
 from rollout_local.runs import worker
-from rollout_local.runs.stop import StopFlag
+from rollout_local.stop import StopFlag
 from rollout_local.store import lifecycle, reads, releases
 from rollout_local.store.schema import open_store
 

@@ -1,9 +1,11 @@
 import json
+import os
 import sqlite3
 
 import pytest
 
-from rollout_local.capabilities import changed_text, diff, get, load, preview, promote, publish, revert
+from rollout_local.capabilities import changed_text, diff, finish, get, load, preview, promote, publish, revert
+from rollout_local.cli.options import database
 from rollout_local.domain.run import RunStatus
 from rollout_local.errors import InputError, Refused
 from rollout_local.store import lifecycle, reads, releases
@@ -354,3 +356,77 @@ def test_the_stored_report_is_the_one_that_is_asked(store, code_run, tmp_path):
     report = json.dumps({"gates": [gate], "verdict": {"luck_sentence": ""}})
     lifecycle.add_report(store, run["id"], run["attempt"], report, AT)
     assert refusal(store, run, to=tmp_path / "p").startswith("Not enough. Go on")
+
+
+def killed_at(step, path, run, file):
+    """Promote in a child process that ends, as if killed, when it comes to this step."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        owner, name = step
+        setattr(owner, name, lambda *_given, **_named: os._exit(9))
+        with open_store(path) as opened:
+            promote(opened, run, to=file, **ME)
+    finally:
+        os._exit(0)
+
+
+@pytest.mark.parametrize(
+    ("step", "recorded"),
+    [((releases, "add_promotion"), 0), ((changed_text, "land"), 1), ((releases, "set_landed"), 1)],
+    ids=["before the row", "before the file", "before both are known to be there"],
+)
+def test_whichever_step_is_killed_row_and_file_agree_after_the_next_command(store, code_run, tmp_path, step, recorded):
+    run, file = code_run(), tmp_path / "prompt.txt"
+    file.write_text(f"{BODY}\n")
+    assert killed_at(step, store.path, run, file) == 9
+    finish(store)
+    assert len(releases.promotions(store)) == recorded
+    assert file.read_text() == f"{BETTER if recorded else BODY}\n"
+    assert releases.pending(store) == []
+    if recorded:
+        with pytest.raises(Refused, match="holds this text already"):
+            promote(store, run, to=file, **ME)
+    else:
+        promote(store, run, to=file, **ME)
+    assert len(releases.promotions(store)) == 1
+    assert file.read_text() == f"{BETTER}\n"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".rollout-")] == []
+
+
+def test_every_command_finishes_what_was_left_half_done(store, code_run, tmp_path):
+    run, file = code_run(), tmp_path / "prompt.txt"
+    assert killed_at((changed_text, "land"), store.path, run, file) == 9
+    assert not file.exists()
+    with database(store.path):
+        pass
+    assert file.read_text() == f"{BETTER}\n"
+
+
+def test_a_file_is_not_touched_because_somebody_elses_database_says_so(store, code_run, tmp_path):
+    run, file = code_run(), tmp_path / "prompt.txt"
+    promote(store, run, to=file, **ME)
+    staged = changed_text.staged_beside(file, BETTER)
+    staged.write_text("of another")
+    with store.write() as db:
+        db.execute("UPDATE promotions SET pending = ?", ("0" * 64,))
+    finish(store)
+    assert (file.read_text(), staged.read_text()) == (f"{BETTER}\n", "of another")
+
+
+def test_a_file_that_cannot_be_written_after_the_row_is_written_by_the_next_command(
+    store, code_run, tmp_path, monkeypatch
+):
+    def refuse(*_given):
+        raise OSError(28, "No space left on device")
+
+    run, file = code_run(), tmp_path / "prompt.txt"
+    with monkeypatch.context() as patch:
+        patch.setattr(changed_text, "land", refuse)
+        with pytest.raises(InputError, match=r"No space left.*the next command writes the file"):
+            promote(store, run, to=file, **ME)
+        with database(store.path):
+            assert not file.exists()
+    with database(store.path):
+        assert file.read_text() == f"{BETTER}\n"

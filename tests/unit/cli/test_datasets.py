@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -290,3 +291,30 @@ def test_wrong_input_is_one_line_on_stderr_and_exit_code_2(folder: Path, argumen
     assert done.stderr.startswith("rollout: ")
     assert len(done.stderr.splitlines()) == 1
     assert not list(folder.iterdir())
+
+
+def test_a_folder_of_rows_is_taken_wherever_a_run_takes_it(folder: Path) -> None:
+    (folder / "rows").mkdir()
+    (folder / "rows" / "dataset.yaml").write_text("name: rows\n")
+    rows = [{"goal": f"question {number}", "expected_output": "x"} for number in range(10)]
+    (folder / "rows" / "rows.json").write_text(json.dumps(rows))
+    assert document("validate", "rows")["task_count"] == 10
+    assert document("import", "rows")["slug"] == "rows"
+    assert run("split", "rows").exit_code == 0
+
+
+def test_an_imported_dataset_is_named_as_a_run_names_it(refunds: Path) -> None:
+    made = document("import", refunds)
+    shutil.rmtree(refunds)
+    assert document("validate", "refunds")["content_hash"] == made["content_hash"]
+    assert document("validate", "refunds@1")["task_count"] == 10
+    assert run("import", "refunds@1").stdout.endswith("is imported already (unchanged)\n")
+    assert "there is no dataset 'nothing'" in str(refusal("validate", "nothing"))
+
+
+def test_a_table_where_a_folder_belongs_is_told_how_it_becomes_one(folder: Path) -> None:
+    (folder / "tickets.csv").write_text("text,label\na,b\n")
+    assert str(refusal("import", "tickets.csv")) == (
+        "tickets.csv is a file; give the folder that holds dataset.toml, or make one: "
+        "rollout datasets pull csv:tickets.csv"
+    )

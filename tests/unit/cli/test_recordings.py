@@ -242,9 +242,14 @@ def test_scan_refuses_a_file_that_is_not_there() -> None:
 
 def test_import_makes_a_recording_and_redacts_it(folder: Path) -> None:
     (folder / "leaky.json").write_text(json.dumps({"interactions": [interaction(KEY)]}))
-    assert run("import", "leaky.json", "--out", "out/x.yaml") == "Wrote out/x.yaml: 1 interactions\n"
+    assert (
+        run("import", "leaky.json", "--out", "out/x.yaml")
+        == "Wrote out/x.yaml: 1 interactions, 10 bytes asked, 94 bytes answered\n"
+    )
     assert KEY not in Path("out/x.yaml").read_text()
-    assert document("import", "plain.json", "--out", "y.yaml") == {"path": "y.yaml", "interactions": 3}
+    assert document("import", "plain.json", "--out", "y.yaml") == {
+        "path": "y.yaml", "interactions": 3, "request_bytes": 151, "response_bytes": 106,
+    }  # fmt: skip
     assert show(Path("y.yaml")).summary.closed
 
 

@@ -160,7 +160,7 @@ def test_a_manifest_that_is_wrong_is_refused_with_its_place(tmp_path, manifest, 
         ({"question": "a", "context": "b"}, "has several columns (question, context) and none is named goal"),
         ({"answer": "a"}, "has no column and none is named goal"),
         ({"goal": None}, 'has neither "instruction" nor "input"'),
-        ([1], "rows.jsonl:1: is a list; each line must be an object"),
+        ([1], "rows.jsonl:1: is a list; each row must be an object"),
     ],
 )
 def test_a_row_that_is_wrong_is_refused_with_its_line(tmp_path, row, says):
@@ -174,7 +174,7 @@ def test_a_csv_reward_that_is_no_number_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [("{}", "is an object; it must be a list"), ("[1]", "row 1 is a number"), ("[]", "has no rows")]
+    ("text", "says"), [("{}", "is an object; give a list"), ("[1]", "row 1: is a number"), ("[]", "has no rows")]
 )
 def test_a_json_file_is_a_list_of_objects(tmp_path, text, says):
     assert says in refusal(write(tmp_path / "d", **{"rows.json": text}))

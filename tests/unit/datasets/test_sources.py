@@ -106,7 +106,7 @@ def test_a_cell_of_any_size_is_read_and_the_limit_of_the_csv_module_put_back(tab
         ("a.jsonl", '{"q": "a"}\n{"q": NaN}', ASK, r"a.jsonl:2:7: NaN has no place in JSON"),
         ("a.jsonl", '{"q": "a"}\n{"q": "b", "q": "c"}', ASK, r'a.jsonl:2: the key "q" is given twice'),
         ("a.jsonl", '{"q": "\\ud800"}', ASK, r"a.jsonl:1: .*surrogate pair"),
-        ("a.jsonl", "[1]", ASK, r"a.jsonl:1: is a list; each line must be an object"),
+        ("a.jsonl", "[1]", ASK, r"a.jsonl:1: is a list; each row must be an object"),
         ("a.jsonl", '{"q": "a"}\n{"x": 1}', ASK, r'a.jsonl:2 has no column "q"; it has "x"'),
         ("a.jsonl", '{"q": [1]}', ASK, r'a.jsonl:1: the column "q" holds a list; it must be a text'),
         ("a.jsonl", '{"q": null}', ASK, r'the column "q" holds null'),
@@ -139,7 +139,7 @@ def test_an_occupied_folder_is_refused_before_the_source_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
-        ("data.csv", r'is not one of csv:…, jsonl:…, parquet:…, hf:…; did you mean "csv:data.csv"\?'),
+        ("data.csv", r'is not one of csv:…, tsv:…, json:…, jsonl:…, parquet:…, hf:…; did you mean "csv:data.csv"\?'),
         ("xlsx:data", r"is not one of csv:"),
         ("csv:", r"is not one of csv:"),
         ("csv:none.csv", r"none.csv does not exist; check the path"),
@@ -203,3 +203,66 @@ def test_every_source_is_named_in_the_refusal(out):
     with pytest.raises(InputError) as caught:
         pull("nothing", ASK, out)
     assert all(f"{scheme}:" in str(caught.value) for scheme in SOURCES)
+
+
+@pytest.mark.parametrize("mark", ["\t", ";", "|"])
+def test_cells_may_be_separated_by_what_a_spreadsheet_writes(table, out, mark):
+    text = f'\ufeffid{mark}q{mark}want\n1{mark}a, or b{mark}"x{mark}y"\n'
+    found = pull(table("a.csv", text), Columns("q", expected="want"), out)
+    assert [(task.instruction, task.expected_output) for task in found.tasks] == [("a, or b", f"x{mark}y")]
+
+
+def test_a_tsv_is_a_table_too(table, out):
+    assert pull(table("a.tsv", "q\twant\na\tb\n"), ASK, out).tasks[0].instruction == "a"
+
+
+@pytest.mark.parametrize(
+    "document", [[{"q": "a"}, {"q": "b"}], {"version": 1, "data": [{"q": "a"}, {"q": "b"}], "tags": ["x"]}]
+)
+def test_a_json_file_is_a_list_of_rows_or_has_one(table, out, document):
+    found = pull(table("a.json", json.dumps(document)), ASK, out)
+    assert [task.instruction for task in found.tasks] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        ({"a": [{"q": 1}], "b": [{"q": 2}]}, "is an object; give a list of objects, or an object with one such list"),
+        ("x", "is a text; give a list"),
+        ([1], "row 1: is a number; each row must be an object"),
+        ([{"q": "a"}, {}], 'row 2 has no column "q"'),
+    ],
+)
+def test_a_json_file_without_rows_is_refused(table, out, document, told):
+    with pytest.raises(InputError, match=told):
+        pull(table("a.json", json.dumps(document)), ASK, out)
+    assert not out.exists()
+
+
+def test_a_column_may_be_a_part_of_a_nested_one(table, out):
+    chat = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    row = {"messages": chat, "answers": {"text": ["four"]}, "a.b": 1}
+    columns = Columns(
+        inputs={"messages": "messages[:-1]", "number": "a.b"}, metadata={"also": "answers.text[0]"},
+        expected="messages[-1].content",
+    )  # fmt: skip
+    (task,) = pull(table("a.jsonl", json.dumps(row)), columns, out).tasks
+    assert task.input == {"messages": chat[:1], "number": 1}
+    assert (task.metadata, task.expected_output) == ({"also": "four"}, "Hello")
+
+
+@pytest.mark.parametrize(
+    ("column", "told"),
+    [
+        ("a.c", r'a.jsonl:1: the column "a.c" is not there: a is an object without .c'),
+        ("a.b[3]", r"a.b is a list without \[3\]"),
+        ("a[0]", r"a is an object without \[0\]"),
+        ("a.b.c", "a.b is a list without .c"),
+        ("a.b[x]", r'"a.b\[x\]" is no column, nor a path into one'),
+        ("b.a", 'has no column "b.a"; it has "a"'),
+    ],
+)
+def test_a_part_that_is_not_there_is_named(table, out, column, told):
+    with pytest.raises(InputError, match=told):
+        pull(table("a.jsonl", json.dumps({"a": {"b": [1]}})), Columns(inputs={"x": column}), out)
+    assert not out.exists()

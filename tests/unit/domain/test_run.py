@@ -14,6 +14,7 @@ from rollout_local.domain.run import (
     RunConfig,
     RunStatus,
     TrialKey,
+    reflection_params,
 )
 
 
@@ -66,6 +67,11 @@ def test_the_documented_defaults_hold_and_are_not_shared():
     config.reflection_params["temperature"] = 0
     assert DEFAULT_REFLECTION_PARAMS["temperature"] == 1.0
     assert RunConfig().reflection_params["temperature"] == 1.0
+
+
+def test_what_is_given_goes_before_the_defaults_under_either_name_of_the_limit():
+    assert reflection_params({"temperature": 0}) == {"temperature": 0, "max_tokens": 32000}
+    assert reflection_params({"max_completion_tokens": 9}) == {"temperature": 1.0, "max_completion_tokens": 9}
 
 
 def test_a_config_is_frozen_and_comes_back_from_its_json():

@@ -14,12 +14,12 @@ from typing import Any
 import httpx
 import pytest
 
-from rollout_local.recordings import foreign, identity
+from rollout_local.recordings import identity, vcr_formats
+from rollout_local.recordings.closest import parts_of
 from rollout_local.recordings.exchange import Answer
 from rollout_local.recordings.identity import Reader
 from rollout_local.recordings.lines import Interaction
-from rollout_local.recordings.nearest import parts_of
-from rollout_local.recordings.redact import Redactor
+from rollout_local.redaction import Redactor
 
 
 class Provider:
@@ -193,7 +193,7 @@ class Maker:
 
     def write(self, path: Path, *items: Interaction, **manifest: Any) -> None:
         told = {"engine": "litellm", "versions": {}, "key": identity.VERSION, "ignore": [], **manifest}
-        foreign.write(items, told, path)
+        vcr_formats.write(items, told, path)
 
 
 @pytest.fixture

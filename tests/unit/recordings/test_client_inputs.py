@@ -18,10 +18,10 @@ from botocore.awsrequest import AWSRequest
 from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 
-from rollout_local.recordings import live, open_recording, show
+from rollout_local.recordings import current, open_recording, show
+from rollout_local.recordings.body import Tap
 from rollout_local.recordings.clients.urllib3_bodies import Tapped
 from rollout_local.recordings.exchange import Answer, Failure
-from rollout_local.recordings.tap import Tap
 
 
 def both(path, work: Callable[[], Any]) -> Any:
@@ -429,7 +429,7 @@ def test_a_request_inside_a_request_is_recorded_once(path, provider):
             return super().handle_request(request)
 
     with open_recording(path):
-        assert live.current() is not None
+        assert current.recording() is not None
         with httpx.Client(transport=Riding()) as client:
             client.post(provider.url, json={})
     assert len(show(path).interactions) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import stat
 import subprocess
 import sys
@@ -15,10 +16,10 @@ import pytest
 import vcr
 import yaml
 
-from rollout_local.errors import RecordingError
+from rollout_local.errors import Paused, RecordingError
 from rollout_local.recordings import RecordMode, lines, open_recording, show
 from rollout_local.recordings.exchange import Answer, Failure
-from rollout_local.recordings.tape import Tape, survey
+from rollout_local.recordings.file import Tape, survey
 
 AWKWARD = (
     "plain", "", " ", "\t", "\n", "a\r\nb", "é ü ß", "日本語", "😀", "\x00", "\x1f", "\x7f", "\x80", "\x85", "\x9f",
@@ -233,7 +234,7 @@ def test_a_forked_child_does_not_write_its_parents_recording(make, path):
 import os, sys
 from pathlib import Path
 from rollout_local.errors import Paused
-from rollout_local.recordings.tape import Tape
+from rollout_local.recordings.file import Tape
 line = Path(sys.argv[2]).read_bytes()
 tape = Tape(Path(sys.argv[1]), {"engine": "x"})
 if not os.fork():
@@ -261,7 +262,7 @@ import resource, signal, sys
 from pathlib import Path
 from rollout_local.errors import Paused
 from rollout_local.recordings import lines
-from rollout_local.recordings.tape import Tape
+from rollout_local.recordings.file import Tape
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 line = Path(sys.argv[2]).read_bytes()
 tape = Tape(Path(sys.argv[1]), {"engine": "x"})
@@ -283,6 +284,28 @@ except Paused as stop:
     found = survey(path)
     assert found.entries
     assert found.torn is None
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda path: path.unlink(), "was removed, renamed or replaced"),
+        (lambda path: path.rename(path.with_suffix(".old")), "was removed, renamed or replaced"),
+        (lambda path: path.write_bytes(b""), r"was changed: it has 0 bytes, and had \d+"),
+        (lambda path: shutil.rmtree(path.parent), "was removed, renamed or replaced"),
+    ],
+    ids=["removed", "renamed", "emptied", "the folder is gone"],
+)
+def test_a_recording_that_goes_under_a_running_run_stops_it(make, path, change, what):
+    path = path.parent / "log" / "recording.yaml"
+    tape = Tape(path, {"engine": "x"})
+    tape.append(lines.dump(make.item({"a": 1})))
+    change(path)
+    before = path.read_bytes() if path.exists() else None
+    with pytest.raises(Paused, match=what):
+        tape.append(lines.dump(make.item({"a": 2})))
+    tape.close()
+    assert (path.read_bytes() if path.exists() else None) == before
 
 
 def test_an_answer_that_comes_in_after_the_end_is_added_before_it(make, path):

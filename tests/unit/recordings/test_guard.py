@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import socket
 import subprocess
 import sys
 import urllib.request
 
+import httpx
+import httpx2
 import pytest
 
 from rollout_local.errors import RecordingMiss
@@ -32,6 +35,11 @@ def _file_socket() -> None:
         one.connect("/tmp/no-such-socket")
 
 
+async def _httpx(library: str) -> None:
+    async with importlib.import_module(library).AsyncClient(trust_env=False) as client:
+        await client.get("http://127.0.0.1:9")
+
+
 async def _open() -> None:
     await asyncio.open_connection("localhost", 9)
 
@@ -46,12 +54,23 @@ async def _open() -> None:
         lambda: socket.gethostbyname("localhost"),
         lambda: urllib.request.urlopen("http://127.0.0.1:9"),
         lambda: asyncio.run(_open()),
+        lambda: httpx.get("http://127.0.0.1:9", trust_env=False),
+        lambda: httpx2.get("http://127.0.0.1:9", trust_env=False),
     ],
 )
 def test_nothing_is_reached_in_replay(reach):
     with no_sockets() as attempts:
         with pytest.raises(RecordingMiss, match="A replay opens no sockets"):
             reach()
+        assert len(attempts) == 1
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+def test_no_async_client_of_httpx_reaches_anything_in_replay(library):
+    with no_sockets() as attempts:
+        with pytest.raises(BaseExceptionGroup) as caught:  # anyio connects in a task group
+            asyncio.run(_httpx(library))
+        assert caught.value.subgroup(RecordingMiss) is not None
         assert len(attempts) == 1
 
 

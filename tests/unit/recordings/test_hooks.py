@@ -9,7 +9,7 @@ import types
 import pytest
 
 from rollout_local.errors import RecordingError
-from rollout_local.recordings import clients, live, open_recording
+from rollout_local.recordings import clients, current, open_recording
 from rollout_local.recordings.clients.hooks import Client, Hooks, Patch, missing_names
 
 SOURCE = "class Door:\n    def send(self, what):\n        return what\n"
@@ -107,7 +107,7 @@ def test_opening_fails_closed_where_a_private_name_is_gone(monkeypatch, path):
     with pytest.raises(RecordingError, match=r"AsyncHTTPTransport.handle_async_request"), open_recording(path):
         pass
     assert not path.exists()
-    assert live.current() is None
+    assert current.recording() is None
 
 
 @pytest.mark.parametrize("client", clients.CLIENTS, ids=lambda client: client.module)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 
 import pytest
 
+from rollout_local.errors import RecordingError
 from rollout_local.recordings.identity import Reader, uncompressed
-from rollout_local.recordings.redact import Redactor
+from rollout_local.redaction import Redactor
 
 JSON = [("content-type", "application/json")]
 
@@ -74,6 +76,47 @@ def test_a_field_is_ignored_by_name_at_any_depth_and_in_the_query():
     one = key(b'{"a":[{"id":1,"b":2}],"id":3}', url="http://a/v1?id=1", ignore=["id"])
     assert one == key(b'{"a":[{"b":2}]}', url="http://a/v1?id=2", ignore=["id"])
     assert one != key(b'{"a":[{"b":3}]}', ignore=["id"])
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "alike", "other"),
+    [
+        ("messages.0.content", {"messages": [{"content": "a"}, {"content": "b"}]},
+         {"messages": [{"content": "x"}, {"content": "b"}]}, {"messages": [{"content": "a"}, {"content": "x"}]}),
+        ("messages.1", {"messages": ["a", "b", "c"]}, {"messages": ["a", "x", "c"]}, {"messages": ["x", "b", "c"]}),
+        ("/meta.data/id", {"meta.data": {"id": 1, "x": 1}}, {"meta.data": {"x": 1}}, {"meta.data": {"id": 1}}),
+        ("/user", {"user": 1, "a": {"user": 1}}, {"a": {"user": 1}}, {"user": 1, "a": {}}),
+        (r"messages.content~\d+-\d+", {"messages": [{"content": "on 1-2"}, {"content": "on 3-4", "x": "1-2"}]},
+         {"messages": [{"content": "on 5-6"}, {"content": "on 7-8", "x": "1-2"}]},
+         {"messages": [{"content": "on 1-2"}, {"content": "on 3-4", "x": "3-4"}]}),
+        ("messages.0~a+", {"messages": [{"t": ["aa b"]}, "a"]}, {"messages": [{"t": ["a b"]}, "a"]},
+         {"messages": [{"t": ["aa b"]}, "aa"]}),
+        ("~[0-9]+", {"a": ["x 1", {"b": "y 2"}]}, {"a": ["x 34", {"b": "y 5"}]}, {"a": ["x 1", {"b": "z 2"}]}),
+        ("n~1", {"n": 1, "m": "1"}, {"n": 1, "m": "1"}, {"n": 2, "m": "1"}),
+    ],
+)  # fmt: skip
+def test_a_path_and_a_pattern_are_ignored_where_they_say(name, body, alike, other):
+    def keyed(content: object) -> str:
+        return key(json.dumps(content).encode(), ignore=[name])
+
+    assert keyed(body) == keyed(alike)
+    assert keyed(body) != keyed(other)
+
+
+def test_a_pattern_is_ignored_in_a_text_that_is_not_json():
+    ignore, headers = ["~at [0-9:]+"], [("content-type", "text/plain")]
+    assert key(b"asked at 10:30", headers=headers, ignore=ignore) == key(
+        b"asked at 9:1", headers=headers, ignore=ignore
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("a..b", "names no field"), ("", "names no field"), ("~", "names no field"), ("a~(", "is no regular expression")],
+)
+def test_a_name_that_is_none_is_refused_in_words(name, told):
+    with pytest.raises(RecordingError, match=f"^--ignore-field {re.escape(repr(name))}.*{told}"):
+        Reader(Redactor({}), [name])
 
 
 def test_a_dotted_field_is_ignored_only_where_it_says():

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from rollout_local.recordings import open_recording, show
-from rollout_local.recordings.tape import survey
+from rollout_local.recordings.file import survey
 
 _CHILD = """
 import os, random, signal, sys, threading

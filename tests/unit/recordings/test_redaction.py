@@ -9,8 +9,8 @@ import urllib.parse
 import httpx
 import pytest
 
-from rollout_local.recordings import open_recording, scan, shapes, show
-from rollout_local.recordings.redact import Redactor, environment_secrets, forms, is_plain
+from rollout_local.recordings import open_recording, scan, show
+from rollout_local.redaction import Redactor, environment_secrets, forms, is_plain, secret_patterns
 
 SECRETS = {
     "bearer": "sk-proj-AbCdEf0123456789AbCdEf",
@@ -206,7 +206,7 @@ def test_credentials_are_learned_from_headers_in_every_scheme():
 
 def test_overlapping_shapes_are_taken_out_once():
     text = b"bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N end"
-    assert shapes.remove(text, b"#").count(b"#") == 1
+    assert secret_patterns.remove(text, b"#").count(b"#") == 1
 
 
 def test_a_foreign_cassette_is_redacted_on_the_way_in(tmp_path, path, provider):

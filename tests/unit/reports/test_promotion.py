@@ -22,7 +22,8 @@ def gate(report, name):
 
 def test_the_report_has_its_documented_keys(improved):
     documented = {
-        "run_id", "attempt", "target", "status", "stop_reason", "simulated", "degraded", "degraded_why", "baseline",
+        "format", "run_id", "attempt", "target", "status", "stop_reason",
+        "simulated", "degraded", "degraded_why", "baseline",
         "best", "changed", "holdout", "improved", "regressed", "checks", "overfitting", "unscored", "calls", "budget",
         "prompt_length", "overlap", "gates", "verdict", "volatile",
     }  # fmt: skip

@@ -7,8 +7,8 @@ from rich.cells import cell_len
 
 from rollout_local.domain.identity import canonical_json
 from rollout_local.reports import promotion, render
+from rollout_local.reports.escape import first_line, one_line, visible
 from rollout_local.reports.markdown import escaped, fenced
-from rollout_local.reports.visible import first_line, one_line, visible
 
 HOSTILE = (
     "\x1b[2J\x1b]0;owned\x07 \u202eright-to-left\u202c [bold]markup[/bold] :smile: <script>alert(1)</script> "

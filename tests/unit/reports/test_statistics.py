@@ -28,7 +28,7 @@ def test_a_hand_worked_case():
     assert found.sign_test_p == 1.0  # two of three: 2 * (3 + 1) / 8, capped
     # of the eight swaps of 0.5, 0.25, 0.75 the sums 1.5, 1.0 reach 1.0: 2 * 2 / 8
     assert found.permutation_p == 0.5
-    assert standard_error([0.5, 0.0, -0.25, 0.75]) == pytest.approx(found.sd / 2)
+    assert standard_error(found.sd, 4) == pytest.approx(found.sd / 2)
 
 
 @pytest.mark.parametrize(("wins", "losses", "p"), [(5, 0, 0.0625), (6, 0, 0.03125), (7, 1, 18 / 256), (0, 6, 0.03125)])
@@ -81,7 +81,7 @@ def test_the_interval_covers_simulated_nulls_as_often_as_it_says(n, values):
 def test_nothing_can_be_said_of_no_tasks():
     found = paired([])
     assert (found.lift, found.sd, found.interval, found.sign_test_p, found.permutation_p) == (None,) * 5
-    assert (found.n, found.smallest_detectable_lift, standard_error([]), mean([])) == (0, None, None, None)
+    assert (found.n, found.smallest_detectable_lift, standard_error(None, 0), mean([])) == (0, None, None, None)
 
 
 def test_one_task_has_a_lift_and_no_interval():

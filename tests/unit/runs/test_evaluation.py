@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from rollout_local.clock import new_id, now
 from rollout_local.domain.dataset import Task
+from rollout_local.domain.program import Answer, Call, ProgramResult, Unparsed
 from rollout_local.domain.run import CandidateStatus, Phase, RunConfig, TrialKey
 from rollout_local.domain.target import Candidate, TargetKind
-from rollout_local.errors import Paused
-from rollout_local.recordings import RecordMode, open_recording
-from rollout_local.runs import endpoint as endpoints
-from rollout_local.runs.clock import new_id, now
+from rollout_local.errors import Cancelled, LeaseLost, Paused, ProviderError, StopSearch
+from rollout_local.planning import endpoint as endpoints
+from rollout_local.providers.cost import Spend
+from rollout_local.providers.failures import Patience
+from rollout_local.recordings import RecordMode, current, open_recording
+from rollout_local.redaction import Redactor
 from rollout_local.runs.evaluation import Ask, Evaluator
 from rollout_local.runs.execution import Executor, Wire
-from rollout_local.runs.provider import Patience
-from rollout_local.runs.stop import StopFlag
 from rollout_local.simulator import Simulator
+from rollout_local.stop import StopFlag
 from rollout_local.store.journal import Journal
 from rollout_local.store.lifecycle import insert_run
 from rollout_local.store.schema import Store
@@ -41,7 +48,7 @@ SPEC = parse_spec({"checks": [{"type": "contains", "value": "yes"}]}, "says-yes"
 def given_run(store: Store) -> Journal:
     """A run with its baseline candidate."""
     with store.write() as db:
-        db.execute("INSERT INTO datasets VALUES (1, 's', 1, 's', 'h', 0, 'now')")
+        db.execute("INSERT INTO datasets VALUES (1, 's', 1, 's', 'h', 0, 'now', NULL)")
         db.execute("INSERT INTO targets VALUES (1, 't', 'prompt', '', 'b', '{}', '', 'h', '[]', 'now')")
     insert_run(store, {
         "id": "opt_test", "project": "default", "tags_json": "[]", "status": "running", "target_id": "t",
@@ -110,7 +117,13 @@ def test_another_occurrence_is_another_sample(evaluating: Any) -> None:
 
 @pytest.mark.parametrize(
     ("returned", "words"),
-    [(None, "returned nothing"), (3, "returned a int"), ({"text": "x"}, "output")],
+    [
+        (None, "returned nothing"),
+        (3j, "returned a complex"),
+        ({"text": "x"}, "output"),
+        ({"output": object()}, "the target's output is a object, which JSON cannot say"),
+        ({"output": float("nan")}, "the target's output is a float, which JSON cannot say"),
+    ],
 )
 def test_what_is_no_result_is_scored_zero_and_says_why(evaluating: Any, returned: Any, words: str) -> None:
     with evaluating(lambda task, candidate: returned) as (evaluator, journal):
@@ -161,6 +174,71 @@ def test_an_error_that_the_target_swallowed_is_no_score_either(
     with evaluating(asking(simulate(faults="429:1:retry-after=0").url, swallow=True)) as (evaluator, journal):
         assert evaluator.evaluate(ask(must_score=False)) is None
     assert row(journal)["error_kind"] == "rate_limit"
+
+
+def _in_an_executor(ask_it: Callable[[], str]) -> str:
+    with ThreadPoolExecutor(2) as pool:
+        return next(iter(pool.map(lambda _: ask_it(), [None])))
+
+
+def _in_an_executor_of_the_module(ask_it: Callable[[], str]) -> str:
+    return _KEPT.submit(ask_it).result()
+
+
+def _in_a_thread(ask_it: Callable[[], str]) -> str:
+    told: list[str] = []
+    thread = threading.Thread(target=lambda: told.append(ask_it()))
+    thread.start()
+    thread.join()
+    return told[0] if told else "nothing"
+
+
+def _caught(ask_it: Callable[[], str]) -> str:
+    try:
+        return ask_it()
+    except BaseException:  # noqa: BLE001 - what a target may write
+        return "sorry"
+
+
+def _in_a_loop(ask_it: Callable[[], str]) -> str:
+    async def main() -> str:
+        return await asyncio.get_running_loop().run_in_executor(None, ask_it)
+
+    return asyncio.run(main())
+
+
+_KEPT = ThreadPoolExecutor(1)
+THREADS = [_in_an_executor, _in_an_executor_of_the_module, _in_a_thread, _in_a_loop, _caught]
+
+
+@pytest.mark.parametrize("how", THREADS)
+def test_what_a_thread_of_the_target_swallowed_is_no_score_either(
+    evaluating: Any, simulate: Callable[..., Simulator], how: Callable[..., str]
+) -> None:
+    target = asking(simulate(faults="429:1:retry-after=0").url, swallow=True)
+    _KEPT.submit(str).result()  # its thread is there before the trial
+    with evaluating(lambda task, candidate: how(lambda: target(task, candidate))) as (evaluator, journal):
+        assert evaluator.evaluate(ask(must_score=False)) is None
+    assert row(journal)["error_kind"] == "rate_limit"
+
+
+@pytest.mark.parametrize("how", THREADS)
+def test_a_limit_that_is_met_in_a_thread_of_the_target_ends_the_run(
+    evaluating: Any, simulate: Callable[..., Simulator], how: Callable[..., str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    target = asking(simulate().url)
+    with evaluating(lambda task, candidate: how(lambda: target(task, candidate))) as (evaluator, journal):
+        current.recording().gate = partial(_refuse, evaluator)
+        with pytest.raises(Paused, match="a limit"):
+            evaluator.evaluate(ask())
+        assert journal.find(ask().key) is None
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def _refuse(evaluator: Evaluator, *_: Any) -> None:
+    """As the gate of a run."""
+    evaluator.stop.stop(Paused("a limit"))
+    evaluator.stop.check()
 
 
 def test_where_no_score_is_needed_the_pass_goes_on_and_a_later_try_supersedes(
@@ -256,15 +334,108 @@ def test_after_a_stop_nothing_more_is_executed(evaluating: Any) -> None:
     assert calls == []
 
 
-def test_an_output_that_is_no_text_is_kept_as_json_or_as_what_it_looks_like(evaluating: Any) -> None:
-    def target(task: Task, candidate: Candidate) -> dict[str, Any]:
-        return {"output": {"answer": "yes"} if task.name == "a" else {1, 2} and object()}
+def test_an_output_that_is_no_text_is_kept_as_json(evaluating: Any) -> None:
+    with evaluating(lambda task, candidate: {"output": {"answer": "yes"}}) as (evaluator, journal):
+        evaluator.evaluate(ask())
+    assert (row(journal)["output"], row(journal)["output_kind"]) == ('{"answer":"yes"}', "json")
+
+
+class Wordless(Exception):
+    def __str__(self) -> str:
+        raise ValueError
+
+
+class Faceless:
+    def __repr__(self) -> str:
+        raise ValueError
+
+
+def odd(name: str, **methods: Any) -> BaseException:
+    """An error with methods of its own."""
+    return type(name, (BaseException,), methods)("said")
+
+
+def stopping(_: BaseException) -> str:
+    raise SystemExit
+
+
+def asked(_: BaseException, name: str) -> Any:
+    raise ZeroDivisionError(name)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (odd("Stopping", __str__=stopping), "the target raised Stopping: (its words raised SystemExit)"),
+        (odd("Asked", __getattribute__=asked), "the target raised Asked: said"),
+        (odd("Status", status_code=property(stopping)), "the target raised Status: said"),
+        (asyncio.CancelledError(), "the target raised CancelledError"),
+        (GeneratorExit(), "the target raised GeneratorExit"),
+        (SystemExit(3), "the target raised SystemExit: 3"),
+        (Wordless(), "the target raised Wordless: (its words raised ValueError)"),
+    ],
+    ids=lambda given: type(given).__name__ if isinstance(given, BaseException) else "",
+)
+def test_whatever_a_target_raises_is_the_result_of_its_trial(evaluating: Any, error: BaseException, words: str) -> None:
+    def target(task: Task, candidate: Candidate) -> str:
+        raise error
 
     with evaluating(target) as (evaluator, journal):
+        assert words in evaluator.evaluate(ask()).feedback
+    assert row(journal)["outcome"] == "scored"
+
+
+def test_a_provider_s_error_of_a_kind_that_is_none_is_a_refused_request(evaluating: Any) -> None:
+    def target(task: Task, candidate: Candidate) -> str:
+        raise ProviderError("odd", kind="nonsense")
+
+    with evaluating(target) as (evaluator, _), pytest.raises(Paused, match=r"the provider refused the request \(odd\)"):
         evaluator.evaluate(ask())
-        evaluator.evaluate(ask("b"))
-    assert (row(journal)["output"], row(journal)["output_kind"]) == ('{"answer":"yes"}', "json")
-    assert row(journal, "b")["output_kind"] == "repr"
+
+
+LOOP: list[Any] = []
+LOOP.append(LOOP)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [float("nan"), float("inf"), LOOP, Faceless(), {(1, 2): 3}, 10**5000, object()],
+    ids=lambda value: type(value).__name__,
+)
+def test_metadata_that_json_cannot_say_costs_nobody_a_trial(evaluating: Any, value: Any) -> None:
+    with evaluating(lambda task, candidate: {"output": "yes", "metadata": {"it": value}}) as (evaluator, journal):
+        assert evaluator.evaluate(ask()).score == 1.0
+    assert json.loads(row(journal)["metadata_json"])
+
+
+def test_what_a_target_changes_in_its_task_reaches_no_verifier_and_no_later_trial(evaluating: Any) -> None:
+    seen: list[Any] = []
+
+    def target(task: Task, candidate: Candidate) -> str:
+        seen.append(json.dumps([task.input, task.metadata]))
+        task.input["messages"].insert(0, "system")
+        task.metadata.clear()
+        return "yes"
+
+    task = Task(name="a", instruction="?", input={"messages": ["hi"]}, metadata={"expected": "x"})
+    with evaluating(target) as (evaluator, _):
+        for occurrence in range(2):
+            evaluator.evaluate(replace(ask(occurrence=occurrence), task=task))
+    assert seen[0] == seen[1]
+    assert (task.input, task.metadata) == ({"messages": ["hi"]}, {"expected": "x"})
+
+
+def test_what_a_target_reports_of_its_cost_counts_against_the_limit(evaluating: Any) -> None:
+    def target(task: Task, candidate: Candidate) -> dict[str, Any]:
+        return {"output": "yes", "cost_usd": 1.0}
+
+    spend = Spend(3.0, 0.0, {})
+    with evaluating(target, spend=spend) as (evaluator, _):
+        for occurrence in range(3):
+            evaluator.evaluate(ask(occurrence=occurrence))
+        with pytest.raises(Paused, match=r"the next execution may pass --max-cost 3 USD \(3.0000 spent") as paused:
+            evaluator.evaluate(ask(occurrence=3))
+    assert (paused.value.reason, spend.spent) == ("cost_limit", 3.0)
 
 
 def test_metadata_cost_and_latency_that_the_target_reports_are_kept(evaluating: Any) -> None:
@@ -273,6 +444,17 @@ def test_metadata_cost_and_latency_that_the_target_reports_are_kept(evaluating: 
         evaluator.evaluate(ask())
     kept = row(journal)
     assert (kept["cost_usd"], kept["latency_ms"], kept["metadata_json"]) == (0.25, 12.5, '{"tool_calls":["search"]}')
+
+
+def test_a_trace_says_whose_it_is_and_what_the_target_calls_its_own(evaluating: Any, store: Store) -> None:
+    with evaluating(lambda task, candidate: {"output": "yes", "trace_id": "mine-1"}) as (evaluator, _):
+        evaluator.evaluate(ask())
+    kept = store.row("SELECT attributes_json FROM traces")
+    assert kept is not None
+    assert json.loads(kept["attributes_json"]) == {
+        "run_id": "opt_test", "phase": "evaluating_baseline", "attempt": 1, "candidate": CANDIDATE.content_hash,
+        "task": "a", "split": "train", "occurrence": 0, "external_trace_id": "mine-1",
+    }  # fmt: skip
 
 
 def test_a_target_behind_a_url_is_believed_before_its_status(evaluating: Any, endpoint: Endpoint) -> None:
@@ -305,3 +487,62 @@ def test_an_endpoint_that_stays_in_trouble_gives_no_score_and_is_named(evaluatin
     found = row(journal)
     assert (found["outcome"], found["score"], found["tries"]) == ("provider_error", None, 3)
     assert found["error"] == "the target's endpoint is overloaded or failed (ValueError: starting)"
+
+
+KEY = "Zr7W/vT5+xKp2Lm9-odd"
+
+
+def test_the_grade_is_of_the_output_as_it_came_and_what_is_handed_on_has_no_secret(evaluating: Any) -> None:
+    with evaluating(lambda task, candidate: f"yes, {KEY}") as (evaluator, journal):
+        evaluator.specs = [parse_spec({"checks": [{"type": "equals", "value": f"yes, {KEY}"}]}, "exact", "test")]
+        journal.store.redactor = Redactor({"A_TOKEN": KEY})
+        first, second = evaluator.evaluate(ask()), evaluator.evaluate(ask())
+    assert first == second
+    assert (first.score, first.output) == (1.0, "yes, [redacted]")
+    assert row(journal)["output"] == "yes, [redacted]"
+
+
+@pytest.mark.parametrize("key", [KEY, KEY.encode().hex()])
+def test_what_a_target_raised_is_handed_on_and_told_without_the_secret_in_it(evaluating: Any, key: str) -> None:
+    def target(task: Task, candidate: Candidate) -> str:
+        msg = f"no login with {key}"
+        raise ValueError(msg)
+
+    with evaluating(target) as (evaluator, journal):
+        journal.store.redactor = Redactor({"A_TOKEN": KEY})
+        told: list[Any] = []
+        evaluator.on_trial = told.append
+        graded = evaluator.evaluate(ask())
+    said = "the target raised ValueError: no login with [redacted]"
+    assert (graded.feedback, told[0].error, row(journal)["error"]) == (said, said, said)
+
+
+def test_the_answer_of_a_program_is_handed_on_without_the_secrets_in_it(evaluating: Any) -> None:
+    answer = Answer(
+        {"text": f"it is {KEY}", "n": 3}, True, (Call("ask", {"q": KEY}, {"text": ("a", KEY)}),),
+        unparsed=Unparsed("ask", "chat", f"<{KEY}>"),
+    )  # fmt: skip
+    with evaluating(lambda *_: "") as (evaluator, journal):
+        evaluator.executor.target.run = lambda task, candidate: ProgramResult(output="yes", answer=answer)
+        plain = evaluator.evaluate(ask("b"))
+        journal.store.redactor = Redactor({"A_TOKEN": KEY})
+        graded = evaluator.evaluate(ask())
+    assert plain.answer is answer
+    assert graded.answer == Answer(
+        {"text": "it is [redacted]", "n": 3}, True,
+        (Call("ask", {"q": "[redacted]"}, {"text": ("a", "[redacted]")}),),
+        unparsed=Unparsed("ask", "chat", "<[redacted]>"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [Paused, Cancelled, LeaseLost, StopSearch])
+def test_our_own_ways_to_stop_raised_by_a_target_end_its_trial_and_no_run(
+    evaluating: Any, kind: type[BaseException]
+) -> None:
+    def target(task: Task, candidate: Candidate) -> str:
+        raise kind("by the target")
+
+    with evaluating(target) as (evaluator, _):
+        graded = evaluator.evaluate(ask())
+        assert evaluator.stop.reason is None
+    assert (graded.score, graded.feedback) == (0.0, f"the target raised {kind.__name__}: by the target")

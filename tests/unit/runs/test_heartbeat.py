@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import pytest
 
 from rollout_local.errors import Cancelled, LeaseLost, Paused, StopSearch
 from rollout_local.runs import heartbeat
 from rollout_local.runs.heartbeat import beating, heed
-from rollout_local.runs.stop import StopFlag
+from rollout_local.stop import StopFlag
 from rollout_local.store import lifecycle
 from rollout_local.store.lease import Lease, acquire
 from rollout_local.store.schema import Store, open_store
+from tests.children import until
 from tests.unit.runs.test_evaluation import given_run
 
 AT = "2025-01-01T00:00:00Z"
@@ -28,13 +28,6 @@ def lease(store: Store) -> Lease:
 @pytest.fixture
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heartbeat, "BEAT_EVERY_S", 0.01)
-
-
-def until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 5
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def beats(store: Store) -> int:

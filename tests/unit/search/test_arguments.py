@@ -11,8 +11,8 @@ import pytest
 
 from rollout_local.errors import InputError
 from rollout_local.search.arguments import by_name
-from rollout_local.search.engines import ENGINES, arguments_of
 from rollout_local.search.gepa_arguments import INNER_REFUSED, INNER_TYPES, REFUSED, TYPES
+from rollout_local.search.optimizers import OPTIMIZERS, optimizer_named
 
 OUTER = [name for name in inspect.signature(dspy.GEPA.__init__).parameters if name != "self"]
 INNER = list(inspect.signature(gepa.optimize).parameters)
@@ -52,7 +52,7 @@ def test_every_argument_of_gepa_below_it_is_taken_with_a_type_or_refused_with_a_
     ],
 )
 def test_an_argument_of_the_right_type_comes_through(name: str, value: Any) -> None:
-    assert arguments_of("gepa").check({name: value}) == {name: value}
+    assert optimizer_named("gepa").table().check({name: value}) == {name: value}
 
 
 @pytest.mark.parametrize(
@@ -77,11 +77,11 @@ def test_an_argument_of_the_right_type_comes_through(name: str, value: Any) -> N
 )
 def test_what_is_unknown_of_the_wrong_type_or_unsafe_is_refused_by_name(given: dict[str, Any], told: str) -> None:
     with pytest.raises(InputError, match=told):
-        arguments_of("gepa").check(given)
+        optimizer_named("gepa").table().check(given)
 
 
 def test_dotted_names_and_mappings_give_the_same_inner_arguments() -> None:
-    table = arguments_of("gepa")
+    table = optimizer_named("gepa").table()
     dotted = table.check({"gepa_kwargs.frontier_type": "instance", "gepa_kwargs": {"use_cloudpickle": True}})
     assert dotted == {"gepa_kwargs": {"frontier_type": "instance", "use_cloudpickle": True}}
 
@@ -96,16 +96,16 @@ def test_code_is_named_and_found_again() -> None:
 
 def test_code_that_cannot_be_imported_is_named() -> None:
     with pytest.raises(InputError, match=r"no\.such:thing cannot be used"):
-        arguments_of("gepa").loaded({"component_selector": "no.such:thing"})
+        optimizer_named("gepa").table().loaded({"component_selector": "no.such:thing"})
 
 
 def test_an_unknown_optimizer_is_refused_naming_the_known_ones() -> None:
-    with pytest.raises(InputError, match=", ".join(ENGINES)):
-        arguments_of("grid")
+    with pytest.raises(InputError, match=", ".join(OPTIMIZERS)):
+        optimizer_named("grid")
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_has_a_table_of_arguments(name: str) -> None:
-    found = arguments_of(name).arguments()
+    found = optimizer_named(name).table().arguments()
     assert found
     assert all(argument.default for argument in found)

@@ -12,7 +12,8 @@ from dspy.teleprompt.gepa.instruction_proposal import ProposeInstruction
 from dspy.utils.exceptions import AdapterParseError
 
 from rollout_local.errors import NoProposals
-from rollout_local.search.proposer import Proposer, ReadingAdapter, read_reply, reflection_hash
+from rollout_local.search.proposer import Proposer, ReadingAdapter, reflection_hash
+from rollout_local.search.replies import read_reply
 from tests.unit.search.conftest import Answer, Model, as_json
 
 TEXT = "Answer in one sentence. Name the boat."
@@ -44,7 +45,7 @@ READ = {
 RUBBISH = [
     "", "   ", "\n\n", "???", "...", "-----", "[]", "{}", "{", "}", '"', "null", "true", "42", "N/A", "No.", "Sorry.",
     "1. 2. 3.", "\x00\x01", "```", "``````", "```json\n```", "```\n{}\n```", '{"error": "overloaded"}',
-    '{"instruction": "Answer in one sentence."}', '{"new_instruction": ""}', '{"new_instruction": "   "}',
+    '{"new_instruction": ""}', '{"new_instruction": "   "}',
     '{"new_instruction": null}', '{"new_instruction": "\\ud800 lone surrogate here"}', "[1, 2, 3]",
     "<think>I have only thoughts about it.</think>", "<think>I never come to an end of them", "🙂🙂🙂",
 ]  # fmt: skip
@@ -79,10 +80,10 @@ def test_a_reply_that_holds_a_text_is_read(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", ['{"new_instruction": "Say \\"ahoy\\" to\\nthem', '{"new_instruction" : "Say \\x to them']
+    "reply", ['{"new_instruction": "Say \\"ahoy\\" to\\nthem.', '{"new_instruction" : "Say \\x to them.']
 )
 def test_the_text_of_a_broken_object_is_read_as_far_as_it_goes(reply: str) -> None:
-    assert read_reply(reply) == ('Say "ahoy" to\nthem' if "ahoy" in reply else "Say \\x to them")
+    assert read_reply(reply) == ('Say "ahoy" to\nthem.' if "ahoy" in reply else "Say \\x to them.")
 
 
 @pytest.mark.parametrize("reply", RUBBISH)
@@ -102,7 +103,13 @@ def test_a_reply_that_can_be_read_is_asked_for_once(model: Callable[[Answer], Mo
 
 
 def test_a_failure_shows_what_the_model_said(model: Callable[[Answer], Model]) -> None:
-    for reply, said in (("No.", "it begins 'No.'"), (as_json(" "), "empty"), (as_json("Use \ud800 for it"), "valid")):
+    cut = '{"new_instruction": "Answer with the label and'
+    for reply, said in (
+        (cut, "was cut off"),
+        ("No.", "it begins 'No.'"),
+        (as_json(" "), "empty"),
+        (as_json("Use \ud800 for it"), "valid"),
+    ):
         server, told = model(lambda _, reply=reply: reply), Told()  # type: ignore[misc]
         ask(Proposer(told.reflect, told.failed, None), server)
         assert said in told.failures[0][1]

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 
 from rollout_local.errors import InputError
 from rollout_local.simulator import Settings, Simulator, load_script
+from tests.children import until
 
 
 def test_the_same_request_gets_the_same_bytes_whatever_came_between(simulate: Callable[..., Any]) -> None:
@@ -130,36 +131,27 @@ def test_calls_are_counted_by_model_and_can_be_set_back(client: Any) -> None:
     assert client.simulator.calls()["answered"] == 0
 
 
+@pytest.mark.no_cover  # CPython 3.11 may lose a thread that starts while another one installs its trace function
 def test_thirty_two_clients_are_served_at_once(simulate: Callable[..., Any]) -> None:
-    client = simulate(latency_ms=2000)
-    began = time.monotonic()
+    client = simulate(latency_ms=600_000)
 
-    def ask(number: int) -> str:
-        with httpx.Client(timeout=10) as http:
-            response = http.post(f"{client.url}/chat/completions", json=_body(f"Parcel {number}"))
-        return str(response.json()["choices"][0]["message"]["content"])
+    def ask(number: int) -> None:
+        with httpx.Client(timeout=600) as http, contextlib.suppress(httpx.TransportError):
+            http.post(f"{client.url}/chat/completions", json=_body(f"Parcel {number}"))
 
     with ThreadPoolExecutor(32) as pool:
-        answers = list(pool.map(ask, range(32)))
-    assert len(answers) == 32
-    assert time.monotonic() - began < 20
-    calls = client.simulator.calls()
-    assert calls["answered"] == 32
-    assert 24 <= calls["in_flight_max"] <= 32
+        asked = [pool.submit(ask, number) for number in range(32)]
+        try:
+            until(lambda: client.simulator.calls()["in_flight_max"] == 32)
+            assert not any(one.done() for one in asked)
+        finally:
+            client.simulator.stop()  # the pool waits for all of them
 
 
 def test_one_client_after_another_is_never_counted_as_two(client: Any) -> None:
     for number in range(50):
         client.post(str(number))
     assert client.simulator.calls()["in_flight_max"] == 1
-
-
-def test_a_request_is_cheap(client: Any) -> None:
-    client.post("Parcel", 'Mention "30 days".')
-    began = time.process_time()
-    for number in range(100):
-        client.post(f"Parcel {number}", 'Mention "30 days".')
-    assert (time.process_time() - began) / 100 < 0.01, "client and server together"
 
 
 def test_nothing_answers_after_stop() -> None:

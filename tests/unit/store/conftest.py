@@ -38,7 +38,8 @@ def add_run(store):
         row = {
             "id": id, "project": "default", "tags_json": "[]", "status": RunStatus.CREATED, "target_id": "support",
             "target_row_id": target, "dataset_id": catalog.import_dataset(store, dataset(), AT)["id"],
-            "verifier_ids_json": "[]", "split_json": "{}", "optimizer": "gepa", "seed": 0, "config_json": "{}",
+            "verifier_ids_json": "[]", "split_json": '{"train":[],"val":[],"holdout":[]}',
+            "optimizer": "gepa", "seed": 0, "config_json": "{}",
             "fingerprint": "sha256:f", "fingerprint_json": "{}", "metric_call_budget": 10, "created_at": AT,
         }  # fmt: skip
         lifecycle.insert_run(store, {**row, **columns})

@@ -16,7 +16,8 @@ import pytest
 from sqlite_utils import Database
 
 import rollout_local
-from rollout_local.errors import StoreError
+from rollout_local.errors import Paused, StoreError
+from rollout_local.locks import FileLock
 from rollout_local.store import schema
 from rollout_local.store.schema import APPLICATION_ID, open_store
 
@@ -158,7 +159,25 @@ def test_any_other_fault_of_sqlite_is_one_sentence_too(tmp_path, monkeypatch):
     path = tmp_path / "rollout.db"
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("BEGIN EXCLUSIVE")
-        assert refusal(path) == f"{path} cannot be used: database is locked"
+        assert refusal(path).startswith(f"{path} cannot be used: database is locked (a connection that writes")
+
+
+def test_who_was_waited_for_in_vain_is_not_waited_for_as_long_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(schema, "BUSY_TIMEOUT_S", 0.03)
+    monkeypatch.setattr(schema, "BUSY_AGAIN_S", 0.01)
+
+    def wait() -> int:
+        return int(store.row("PRAGMA busy_timeout")["timeout"])
+
+    with open_store(tmp_path / "rollout.db") as store:
+        with contextlib.closing(sqlite3.connect(tmp_path / "rollout.db", isolation_level=None)) as db:
+            db.execute("BEGIN EXCLUSIVE")
+            with pytest.raises(StoreError, match="database is locked"), store.write():
+                pass
+            assert wait() == 10
+        with store.write():
+            pass
+        assert wait() == 30
 
 
 @pytest.mark.skipif(sqlite3.sqlite_version_info >= schema.WAL_FAULT_FIXED_IN, reason="no lock is taken there")
@@ -170,7 +189,8 @@ def test_a_lock_that_cannot_be_taken_is_one_sentence(tmp_path):
 READ_ONLY = """
 import os, sys
 from pathlib import Path
-from rollout_local.errors import StoreError
+from rollout_local.errors import Paused, StoreError
+from rollout_local.locks import FileLock
 from rollout_local.store.schema import open_store
 if os.getuid() == 0:
     os.setuid(65534)  # root may write everywhere
@@ -328,3 +348,53 @@ def test_rows_come_as_dicts_and_a_missing_row_as_none(tmp_path, monkeypatch, fix
         ]
         assert store.row("SELECT text FROM texts WHERE hash = :h", {"h": "b"}) == {"text": "2"}
         assert store.row("SELECT text FROM texts WHERE hash = 'c'") is None
+
+
+def test_a_reader_in_the_middle_of_a_transaction_holds_nobody_up(tmp_path: Path) -> None:
+    path = tmp_path / "rollout.db"
+    open_store(path).close()
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM runs").fetchone()
+    for _ in range(3):
+        with open_store(path) as store, store.write() as db:  # a wait would be one of BUSY_TIMEOUT_S
+            db.execute("INSERT INTO texts VALUES (hex(randomblob(8)), 'x')")
+    assert path.with_name("rollout.db-wal").stat().st_size > 0
+    reader.execute("COMMIT")
+    with open_store(path) as store, store.write() as db:
+        db.execute("INSERT INTO texts VALUES ('y', 'y')")
+    assert not path.with_name("rollout.db-wal").exists() or path.with_name("rollout.db-wal").stat().st_size == 0
+    reader.close()
+
+
+def test_reading_takes_no_lock(tmp_path: Path) -> None:
+    path = tmp_path / "rollout.db"
+    open_store(path).close()
+    with FileLock(path.with_name("rollout.db.lock"), 0), open_store(path, create=False) as store:
+        assert store.rows("SELECT * FROM runs") == []
+
+
+def test_a_file_that_somebody_holds_is_told_with_who_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "BUSY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(schema, "WAL_FAULT_FIXED_IN", (99,))
+    path = tmp_path / "rollout.db"
+    open_store(path).close()
+    with FileLock(path.with_name("rollout.db.lock"), 0), open_store(path) as store:
+        with pytest.raises(StoreError, match=f"process {os.getpid()} on .* has held it for 0 s; continue that process"):
+            store.write().__enter__()
+        store.fence = lambda _db: None
+        with pytest.raises(Paused, match="has held it"):
+            store.write().__enter__()
+
+
+def test_a_path_is_looked_up_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link.db").symlink_to("rollout.db")
+    (tmp_path / "elsewhere").mkdir()
+    with open_store(Path("rollout.db")) as store, open_store(Path("link.db")) as linked:
+        assert store.path == linked.path == tmp_path / "rollout.db"
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        with store.write() as db:
+            db.execute("INSERT INTO texts VALUES ('x', 'x')")
+        assert linked.row("SELECT text FROM texts") == {"text": "x"}
+    assert list((tmp_path / "elsewhere").iterdir()) == []

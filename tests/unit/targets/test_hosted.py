@@ -1,9 +1,11 @@
-"""A module written for the hosted SDK: `import mv37.rollout as rollout`, with that package absent and present."""
+"""A module written for the hosted SDK, `import mv37.rollout as rollout`: that package absent, whole and in part."""
 
 import json
 import sys
 
-from rollout_local.targets.hosted import StandIn, stand_in_for_hosted_sdk
+import pytest
+
+from rollout_local.targets.hosted import Finder, stand_in_for_hosted_sdk
 
 TARGET = """
 import mv37.rollout as rollout
@@ -87,11 +89,11 @@ def test_importing_rollout_local_is_enough_and_it_is_the_same_module(folder):
     assert said == "rollout_local rollout_local\n"
 
 
-def test_the_stand_in_stands_last_and_once():
+def test_the_finder_stands_in_the_path_once():
     before = list(sys.meta_path)
     stand_in_for_hosted_sdk()
     assert sys.meta_path == before
-    assert before.count(StandIn) == 1
+    assert before.count(Finder) == 1
 
 
 def test_no_other_name_of_the_absent_package_is_invented(folder):
@@ -173,3 +175,252 @@ def test_a_hosted_target_without_a_function_still_has_a_source(folder):
         """,
     )
     assert json.loads(folder.python(RUN))["own"][3:] == ["dict", {}, True, "sha256:"]
+
+
+TRACING = """
+# As mv37-rollout 0.1.0: traces, and nothing to optimize with.
+__all__ = ["init", "task"]
+def init(): return "the SDK's own"
+def task(): return "a decorator"
+"""
+WHOLE_NAMES = """
+import rollout_local
+print(rollout.init(), rollout.task(), rollout.optimize is rollout_local.optimize, rollout.Task is rollout_local.Task)
+"""
+
+
+@pytest.mark.parametrize("order", ["import rollout_local\n", "import mv37.rollout\nimport rollout_local\n"])
+def test_what_a_tracing_sdk_lacks_is_ours_whichever_was_imported_first(folder, order):
+    folder.write("mv37/rollout/__init__.py", TRACING)
+    folder.write("target.py", TARGET + "\nfrom mv37.rollout import init, optimize_program, run\n")
+    said = json.loads(folder.python(order + RUN))
+    assert said["support"][:4] == ["prompt", "", "Answer.", "Hi. Be kind."]
+    assert folder.python(order + "import mv37.rollout as rollout" + WHOLE_NAMES) == (
+        "the SDK's own a decorator True True\n"
+    )
+
+
+def test_an_unknown_name_of_the_sdk_is_unknown_as_ever(folder):
+    folder.write("mv37/rollout/__init__.py", TRACING)
+    said = folder.python(
+        """
+        import rollout_local, mv37.rollout as rollout
+        try:
+            rollout.inti
+        except AttributeError as error:
+            print(error, error.name, hasattr(rollout, "inti"))
+        """
+    )
+    assert said == "module 'mv37.rollout' has no attribute 'inti' inti False\n"
+
+
+def test_the_names_that_an_sdk_brings_are_its_own_and_the_others_are_ours(folder):
+    folder.write(
+        "mv37/rollout/__init__.py",
+        """
+        from pydantic import BaseModel
+
+        class AgentResult(BaseModel):
+            output: object
+            metadata: dict = {}
+
+        def __getattr__(name):
+            if name == "Candidate":
+                return "lazily theirs"
+            raise AttributeError(name)
+        """,
+    )
+    folder.write("target.py", TARGET)
+    theirs = "import mv37.rollout as sdk\nassert sdk.AgentResult is not rollout_local.AgentResult\n"
+    said = json.loads(folder.python(RUN + theirs + "assert sdk.Candidate == 'lazily theirs'\n"))
+    assert said["support"][3] == "Hi. Be kind."
+
+
+def test_an_sdk_of_a_module_class_of_its_own_keeps_it(folder):
+    folder.write(
+        "mv37/rollout/__init__.py",
+        """
+        import sys, types
+
+        class Lazy(types.ModuleType):
+            def __getattr__(self, name):
+                if name == "Task":
+                    return "lazily theirs"
+                raise AttributeError(name)
+
+        sys.modules[__name__] = Lazy(__name__)
+        """,
+    )
+    said = folder.python(
+        """
+        import rollout_local, mv37.rollout as rollout
+        print(rollout.Task, rollout.optimize is rollout_local.optimize, type(rollout).__name__, hasattr(rollout, "no"))
+        """
+    )
+    assert said == "lazily theirs True Lazy False\n"
+
+
+def test_an_sdk_that_imports_us_while_it_is_imported_keeps_what_it_defines_later(folder):
+    folder.write(
+        "mv37/rollout/__init__.py",
+        "import rollout_local\noptimize = 'theirs'\ndef __getattr__(name): raise AttributeError\n",
+    )
+    said = folder.python(
+        "import mv37.rollout as rollout, rollout_local\nprint(rollout.optimize, rollout.Task is rollout_local.Task)"
+    )
+    assert said == "theirs True\n"
+
+
+@pytest.mark.parametrize("files", [["mv37/other.py"], ["mv37/rollout/other.py"]])
+def test_a_namespace_without_the_module_still_has_our_names_and_its_own(folder, files):
+    for file in files:
+        folder.write(file, "here = True\n")
+    folder.write("target.py", TARGET)
+    other = files[0].removesuffix(".py").replace("/", ".")
+    said = json.loads(folder.python(RUN + f"\nimport {other}\nassert {other}.here\n"))
+    assert said["support"][3] == "Hi. Be kind."
+
+
+def test_an_sdk_that_cannot_be_imported_is_told_by_its_place_and_ours_runs_without_it(folder):
+    folder.write("mv37/rollout/__init__.py", "raise RuntimeError('no key')\n")
+    folder.write("target.py", TARGET)
+    folder.write("ours.py", TARGET.replace("mv37.rollout", "rollout_local"))
+    said = folder.python(
+        """
+        from pathlib import Path
+        import rollout_local
+        from rollout_local.targets.registry import load_modules
+        try:
+            load_modules(["target"], Path.cwd())
+        except rollout_local.targets.registry.InputError as error:
+            print(error)
+        load_modules(["ours"], Path.cwd())
+        print([target.id for target in rollout_local.list_optimization_targets()])
+        """
+    )
+    assert "__init__.py:1: RuntimeError: no key" in said
+    assert said.endswith("['support']\n")
+
+
+def test_a_registry_that_cannot_be_read_is_one_sentence(folder):
+    folder.write("mv37/rollout.py", "def list_optimization_targets(now): ...\n")
+    said = folder.python(
+        """
+        import mv37.rollout, rollout_local
+        from rollout_local.errors import InputError
+        try:
+            rollout_local.list_optimization_targets()
+        except InputError as error:
+            print(error)
+        """
+    )
+    assert said.startswith("the registry of the hosted SDK (mv37.rollout) cannot be read (TypeError: ")
+    assert said.count("\n") == 1
+
+
+def test_the_sdk_keeps_its_loader_its_source_and_can_be_reloaded(folder):
+    folder.write("mv37/rollout/__init__.py", TRACING)
+    said = folder.python(
+        """
+        import importlib, importlib.resources, inspect
+        import rollout_local, mv37.rollout as rollout
+        again = importlib.reload(rollout)
+        print(type(rollout.__loader__).__name__, type(rollout.__spec__.loader).__name__,
+              "traces" in inspect.getsource(rollout), again is rollout,
+              again.optimize is rollout_local.optimize, vars(again).get("optimize"),
+              (importlib.resources.files("mv37.rollout") / "__init__.py").is_file())
+        """
+    )
+    assert said.split() == ["SourceFileLoader", "SourceFileLoader", "True", "True", "True", "None", "True"]
+
+
+def test_a_finder_that_asks_all_finders_in_its_turn_ends(folder):
+    folder.write("mv37/rollout/__init__.py", TRACING)
+    said = folder.python(
+        """
+        import sys
+        import rollout_local
+
+        class Hook:
+            @staticmethod
+            def find_spec(name, path=None, target=None):
+                others = (one.find_spec(name, path, target) for one in sys.meta_path if one is not Hook)
+                return next((spec for spec in others if spec), None)
+
+        sys.meta_path.insert(0, Hook)
+        import mv37.rollout as rollout
+        print(rollout.init(), rollout.optimize is rollout_local.optimize)
+        """
+    )
+    assert said == "the SDK's own True\n"
+
+
+def test_a_star_import_gives_their_names_then_ours(folder):
+    folder.write("mv37/rollout/__init__.py", "__all__ = ['optimize', 'init']\noptimize = 'theirs'\ndef init(): ...\n")
+    said = folder.python(
+        """
+        import rollout_local
+        from mv37.rollout import *
+        print(optimize, Task is rollout_local.Task, init.__module__)
+        """
+    )
+    assert said == "theirs True mv37.rollout\n"
+
+
+def test_targets_that_an_sdk_lists_to_nobody_are_told_of(folder):
+    folder.write("mv37/rollout/__init__.py", "def optimize(**given): return lambda function: function\n")
+    folder.write("target.py", TARGET)
+    said = folder.python(
+        """
+        from pathlib import Path
+        import rollout_local
+        from rollout_local.errors import NotFound
+        from rollout_local.targets.registry import load_modules
+        load_modules(["target"], Path.cwd())
+        try:
+            rollout_local.get_optimization_target("support")
+        except NotFound as error:
+            print(error)
+        """
+    )
+    assert said.endswith(
+        "check the id and --module; the installed mv37.rollout lists nobody what its own `optimize` "
+        "decorates: use that of rollout_local\n"
+    )
+
+
+def test_an_sdk_beside_the_target_of_another_folder_goes_before_the_stand_in(folder):
+    folder.write("one/target.py", TARGET)
+    folder.write("two/target.py", TARGET)
+    folder.write("two/mv37/rollout/__init__.py", TRACING)
+    said = folder.python(
+        """
+        import sys
+        from pathlib import Path
+        import rollout_local
+        from rollout_local.targets.registry import load_modules
+        for name in ("one", "two", "one"):
+            load_modules(["target"], Path(name))
+            print(sys.modules["mv37.rollout"].__name__)
+        """
+    )
+    assert said.split() == ["rollout_local", "mv37.rollout", "rollout_local"]
+
+
+def test_a_namespace_whose_package_was_unloaded_stops_no_other_folder(folder):
+    folder.write("outer/inner/module.py", "")
+    folder.write("two/target.py", TARGET)
+    folder.write("target.py", TARGET)
+    said = folder.python(
+        """
+        import sys
+        from pathlib import Path
+        import rollout_local, outer.inner.module
+        from rollout_local.targets.registry import load_modules
+        load_modules(["target"], Path("."))
+        del sys.modules["outer"]
+        load_modules(["target"], Path("two"))
+        print([target.id for target in rollout_local.list_optimization_targets()])
+        """
+    )
+    assert said == "['support']\n"

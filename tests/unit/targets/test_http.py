@@ -226,7 +226,7 @@ def test_a_timeout_and_a_lost_connection_are_trouble_too(endpoint, target):
 
 def test_json_that_is_no_result_is_the_targets_own_fault_as_for_a_function(endpoint, target):
     endpoint.replies["run"] = {"result": "x"}
-    with pytest.raises(InputError, match="no AgentResult: output: Field required"):
+    with pytest.raises(InputError, match="no AgentResult: output: field required"):
         target.run(TASK, TEXT)
 
 

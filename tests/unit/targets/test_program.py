@@ -164,8 +164,48 @@ def test_a_program_that_runs_code_of_a_model_is_refused() -> None:
         _ = ProgramTarget(flexible, id="flexible").module
 
 
-@pytest.mark.parametrize("metric", [lambda gold, pred: 1, 5, lambda: 1], ids=["two arguments", "a number", "none"])
-def test_a_metric_that_does_not_take_five_arguments_is_refused(metric: Any) -> None:
+class Modular(dspy.Module):  # as dspy.SemanticF1 is
+    def forward(self, example: Any, pred: Any, trace: Any = None) -> float:
+        assert trace is None
+        return 0.5
+
+
+def _two(gold: Any, pred: Any) -> float:
+    return 0.5
+
+
+def _three(gold: Any, pred: Any, trace: Any = None) -> float:
+    return 0.5 if trace is None else 1.0
+
+
+def _with_a_setting(example: Any, pred: Any, trace: Any = None, frac: float = 1.0) -> float:  # answer_exact_match
+    return frac / 2
+
+
+def _pair(gold: Any, pred: Any, trace: Any, name: Any, pred_trace: Any) -> tuple[float, str]:
+    return 0.5, f"{name}: half of it"
+
+
+def _open(*given: Any) -> float:
+    return len(given) / 10
+
+
+@pytest.mark.parametrize("metric", [_two, _three, _with_a_setting, Modular(), _pair, _open])
+def test_a_metric_of_any_of_dspys_forms_is_called_as_it_is(metric: Any) -> None:
+    scored = ProgramTarget(Reader, id="reader", metric=metric).metric
+    assert scored is not None
+    assert scored.verdict(dspy.Example(), dspy.Prediction())[0].score == 0.5
+    said = scored.feedback(dspy.Example(), dspy.Prediction(), ["a trace"], "steps[0]", ["its part"])
+    assert said["score"] == 0.5
+    assert said["feedback"] == ("steps[0]: half of it" if metric is _pair else "This trajectory got a score of 0.5.")
+
+
+def _keyword(gold: Any, pred: Any, *, strict: bool) -> float:
+    return 0.5
+
+
+@pytest.mark.parametrize("metric", [lambda gold: 1, 5, lambda: 1, _keyword], ids=["one", "a number", "none", "more"])
+def test_a_metric_that_cannot_be_called_with_two_arguments_is_refused(metric: Any) -> None:
     with pytest.raises(InputError, match="must take"):
         ProgramTarget(Reader, id="reader", metric=metric)
 
@@ -221,3 +261,18 @@ def test_examples_by_split_bring_their_splits() -> None:
 def test_examples_that_cannot_be_tasks_are_named(given: Any, told: str) -> None:
     with pytest.raises(InputError, match=told):
         dataset_of(given, "reader")
+
+
+def test_each_trial_of_a_program_that_counts_its_failures_begins_to_count_anew(answers: Any) -> None:
+    def always() -> Any:
+        return dspy.Refine(
+            dspy.Predict("question -> answer"), N=2, reward_fn=lambda *_: 1.0, threshold=1.0, fail_count=1
+        )
+
+    target = ProgramTarget(always, id="refined")
+    task = Task(name="t", instruction="", input={"question": "which?"})
+    with answers({"answer": "this"}, {"answer": "this"}):
+        assert [target.run(task, target.baseline).output for _ in range(2)] == ["this", "this"]
+    copies = [target._ready(target.baseline) for _ in range(2)]
+    copies[0].fail_count -= 1
+    assert copies[1].fail_count == target.module.fail_count == 1

@@ -1,5 +1,6 @@
 """`@optimize`, the registry, and the modules that fill it."""
 
+import importlib
 import sys
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 import rollout_local as rollout
 from rollout_local.domain.target import Target, TargetKind
 from rollout_local.errors import InputError, NotFound
-from rollout_local.targets.registry import load_modules
+from rollout_local.targets.registry import clear_optimization_targets, load_modules, modules_of
 
 TARGET = """
 import rollout_local as rollout
@@ -202,3 +203,20 @@ def test_a_wrong_declaration_in_a_module_is_named_with_its_line(folder):
 @pytest.mark.parametrize("name", ["", ".relative"])
 def test_what_is_no_module_name_is_refused(folder, name):
     assert f"module {name!r} raised on import at " in refusal(folder, name)
+
+
+def test_the_module_that_registered_a_target_is_named_where_it_is_importable_from_a_folder(tmp_path, monkeypatch):
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "mine.py").write_text(
+        "import rollout_local as r\n@r.optimize(id='of-app', baseline='b')\ndef run(task, candidate): return ''\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.import_module("app.mine")
+    try:
+        assert modules_of("of-app", tmp_path) == ["app.mine"]
+        assert modules_of("of-app", tmp_path / "app") == []
+        assert modules_of("no-such-target", tmp_path) == []
+    finally:
+        clear_optimization_targets()
+        for name in ("app.mine", "app"):
+            sys.modules.pop(name, None)

@@ -20,6 +20,7 @@ from rollout_local.simulator import Settings, Simulator, load_script
 from rollout_local.store.schema import open_store
 from rollout_local.ui import launch
 from rollout_local.ui.links import Links
+from rollout_local.ui.page_table import PAGES, RUN
 from rollout_local.ui.state import State
 from tests.conftest import TARGET, Project, write_dataset
 
@@ -154,8 +155,8 @@ def pages_of(path: Path) -> dict[str, str]:
     best = rows(path, "SELECT number FROM candidates ORDER BY val_mean DESC LIMIT 1")
     trials = rows(path, "SELECT id, trace_id, task_name, split FROM trials ORDER BY id DESC LIMIT 1")
     found = {"jobs": links.jobs(), "new": links.new(), "compare": links.compare(), "run": links.run(db, run)}
-    for page in ("candidates", "lineage", "pareto", "reflections", "promotion", "events"):
-        found[page] = links.run(db, run, page)
+    of_run = [page for page in PAGES if page.address == f"{RUN}/{page.name}" and page.name != "task"]
+    found |= {page.name: links.run(db, run, page.key) for page in of_run}
     found |= {f"candidate {row['number']}": links.candidate(db, run, row["number"]) for row in best}
     for row in trials:
         found["trial"] = links.trial(db, row["id"])

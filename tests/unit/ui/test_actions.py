@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from rollout_local.domain.run import RunStatus
 from rollout_local.errors import Refused
 from rollout_local.store.lease import acquire
 from rollout_local.store.schema import open_store
+from rollout_local.ui import readers
 from rollout_local.ui.commands import OFFERED, ask
 from rollout_local.ui.links import Links
 from tests.unit.ui.conftest import Markup, Site, change, inserted, rows, run_of
@@ -144,3 +148,22 @@ def test_promotions_stand_on_their_page(copy: Path, site: Open) -> None:
 def test_a_file_that_is_not_rollout_db_is_named_in_what_to_type(copy: Path, site: Open) -> None:
     other = copy.rename(copy.with_name("my runs.db"))
     assert "--db" in site(other).text(Links("/").run("my runs", run_of(other)))
+
+
+def test_buttons_that_wait_for_another_process_keep_nobody_from_reading(
+    copy: Path, site: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "PATIENCE_S", 0.5)
+    change(copy, "UPDATE runs SET status = 'completed'")
+    opened = site(copy)
+    opened.sign_in()
+    form, link = {"action": "retry", **opened.token()}, Links("/").run(copy.stem, run_of(copy), "actions")
+    with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as other, ThreadPoolExecutor(4) as people:
+        other.execute("BEGIN IMMEDIATE")
+        clicks = [people.submit(opened.ask, "POST", link, data=form) for _ in range(4)]
+        assert opened.get(Links("/").run(copy.stem, run_of(copy))).status_code == 200
+        assert not any(click.done() for click in clicks[1:])
+        refused = [click.result() for click in clicks]
+    assert [answer.status_code for answer in refused] == [503] * 4
+    assert "database is locked" in Markup(refused[0].text).text
+    assert asked(opened, copy, "retry").status_code == 303

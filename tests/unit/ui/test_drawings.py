@@ -9,7 +9,7 @@ import pytest
 from markupsafe import Markup
 
 from rollout_local.ui.draw.heat import heat, shade
-from rollout_local.ui.draw.lines import best_so_far, interval, lifts, overlaid, slopes, spark, train_and_val
+from rollout_local.ui.draw.lines import best_so_far, interval, lifts, overlaid, slopes, spark, train_and_val, trend
 from rollout_local.ui.draw.marks import bar, dots, dumbbell, share
 from rollout_local.ui.draw.svg import el, steps, thinned
 from rollout_local.ui.draw.tree import Node, tree
@@ -33,6 +33,8 @@ DRAWINGS = {
     "overlaid": overlaid([("A", [(0, 0.1), (10, 0.9)]), ("B", []), ("C", [(0, 0.3)])]),
     "nothing overlaid": overlaid([("A", [])]),
     "spark": spark([(0, 0.1), (10, 0.9)]),
+    "trend": trend([(1, 1.0), (40, 1200.0)], "Search calls"),
+    "a level trend": trend([(1, 0.0), (2, 0.0)], "Rejected proposals"),
     "interval": interval(0.2, (0.1, 0.3), "95 %"),
     "interval over zero": interval(0.01, (-0.2, 0.3), "95 %"),
     "lifts": lifts([0.5, 0.0, -0.3]),
@@ -123,3 +125,8 @@ def test_words_on_the_page() -> None:
     assert clock("2026-11-21T02:29:56.168Z") == "2026-11-21 02:29"
     assert ago(None, 0) == ""
     assert [took(value) for value in (None, 0.009, 0.67, 12.4, 200)] == ["–", "9 ms", "0.67 s", "12.4 s", "3 min"]
+
+
+def test_a_trend_says_from_where_to_where_and_a_single_point_is_none() -> None:
+    assert "Search calls from 1 to 1,200" in DRAWINGS["trend"]
+    assert trend([], "Search calls") == trend([(1, 3.0)], "Search calls") == ""

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from rollout_local.store.lease import Holder
+from rollout_local.store.holders import Holder
 from rollout_local.store.schema import open_store
 from rollout_local.ui import readers
 from rollout_local.ui.heartbeat import duration, heartbeat

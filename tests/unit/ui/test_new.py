@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -45,9 +46,22 @@ def test_the_form_becomes_named_fields() -> None:
     assert (by_name["agent"], by_name["reward"]) == ("desk@1.0.0:triage", "exact_match_v1")
 
 
+def test_what_is_typed_in_words_becomes_what_a_run_has() -> None:
+    found = new.fields({
+        **FORM, "chosen_val_dataset": "2", "tags": " spring, ,desk,spring ", "reward_params": '{"needle": "30 days"}',
+        "objective": " Be kind. ", "project": "web", "run_ref": "T-1",
+    })  # fmt: skip
+    assert found["val_dataset_id"] == 2
+    assert found["tags"] == ("spring", "desk")
+    assert found["reward_params"] == {"needle": "30 days"}
+    assert (found["objective"], found["project"], found["run_ref"]) == ("Be kind.", "web", "T-1")
+
+
 @pytest.mark.parametrize(
     ("field", "value", "words"),
-    [("reflection_model", "", "reflection model"), ("seed", "-1", "whole number"),
+    [("reward_params", "[1]", "are a JSON object"), ("reward_params", "{", "The reward's parameters"),
+     ("chosen_val_dataset", "x", "The validation dataset takes a whole number"),
+     ("reflection_model", "", "reflection model"), ("seed", "-1", "whole number"),
      ("chosen_target", "", "Choose a target"),
      ("max_metric_calls", "1e9", "search calls takes"), ("chosen_dataset", "٣", "whole number"),
      ("chosen_verifier", "9" * 30, "whole number"), ("chosen_dataset", "support", "whole number")],
@@ -70,9 +84,46 @@ def test_a_job_is_created_queued_and_shown(copy: Path, site: Open) -> None:
     assert "Waiting for a worker" in Markup(opened.text(answer.headers["location"])).text
 
 
+def test_a_job_has_what_the_control_plane_asks_for(copy: Path, site: Open) -> None:
+    with open_store(copy) as store:
+        dataset = catalog.load_dataset(store, 1)
+        tasks = [task.model_copy(update={"instruction": f"Another: {task.instruction}"}) for task in dataset.tasks[:4]]
+        own = dataset.model_copy(update={"slug": "checks", "name": "Checks", "tasks": tuple(tasks)})
+        val = catalog.import_dataset(store, own, NOW)["id"]
+    opened = site(copy)
+    opened.sign_in()
+    answer = posted(
+        opened, copy, chosen_val_dataset=str(val), chosen_verifier="contains_v1", reward_params='{"needle": "30 days"}',
+        objective="Be kind.", project="web", tags="spring, desk", run_ref="T-1",
+    )  # fmt: skip
+    assert answer.status_code == 303, Markup(answer.text).text
+    row = rows(copy, "SELECT * FROM runs ORDER BY created_at DESC LIMIT 1")[0]
+    assert (row["project"], row["run_ref"], json.loads(row["tags_json"])) == ("web", "T-1", ["spring", "desk"])
+    assert row["val_dataset_id"] == val
+    config = json.loads(row["config_json"])
+    assert (config["objective"], config["val_dataset"]) == ("Be kind.", "checks@1")
+    assert (config["reward"], config["reward_params"]) == ("contains_v1", {"needle": "30 days"})
+    said = Markup(opened.text(answer.headers["location"])).text
+    for words in ("Be kind.", "checks@1", "spring, desk", "T-1"):
+        assert words in said
+    jobs = Markup(opened.text("/-/rollout/?project=web&tag=desk"))
+    assert jobs.text.count("Waiting") == 0
+    assert row["id"] in jobs.text
+    assert run_of(copy) not in jobs.text
+    assert row["id"] not in Markup(opened.text("/-/rollout/?project=default")).text
+    assert "No run is like that" in Markup(opened.text("/-/rollout/?tag=autumn")).text
+    change(copy, "UPDATE runs SET tags_json = 'no JSON' WHERE project = 'web'")
+    assert row["id"] in Markup(opened.text("/-/rollout/?project=web")).text
+    change(copy, "UPDATE runs SET tags_json = '7' WHERE project = 'web'")
+    assert row["id"] in Markup(opened.text("/-/rollout/")).text
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
+        ({"chosen_verifier": "contains_v1"}, "needle"),
+        ({"reward_params": '{"needle": "x"}'}, "the parameters are for a reward; a verifier has its own"),
+        ({"chosen_val_dataset": "9"}, "there is no dataset number 9"),
         ({"chosen_target": "77"}, "there is no target number 77"),
         ({"chosen_target": "nobody@1.0.0:x"}, "there is no capability"),
         ({"chosen_verifier": "exact_match_v1"}, "exact_match_v1 cannot grade this dataset"),
@@ -106,7 +157,7 @@ def test_every_field_has_a_label_and_the_token_is_there(copy: Path, site: Open) 
     opened.sign_in()
     said = opened.text("/-/rollout/new")
     found = Markup(said)
-    assert {"chosen_target", "chosen_dataset", "chosen_verifier", "splits"} == {
+    assert {"chosen_target", "chosen_dataset", "chosen_val_dataset", "chosen_verifier", "splits"} == {
         str(of["name"]) for of in found.all("select")
     }
     labelled = set(re.findall(r'<label[^>]*>[^<]+<(?:select|input) name="(\w+)"', said))
@@ -187,7 +238,26 @@ def test_the_form_offers_what_the_file_holds(copy: Path) -> None:
     assert found["datasets"] == [("1", "support@1, 18 tasks")]
     assert found["verifiers"] == [("1", "quality, verifier")]
     assert found["agents"] == found["left_out"] == []
-    assert [name for name, _ in found["rewards"]] == ["exact_match_v1", "trajectory_imitation_v1", "gsm8k_v1"]
+    assert [name for name, _ in found["rewards"]] == [
+        "exact_match_v1", "contains_v1", "trajectory_imitation_v1", "gsm8k_v1",
+    ]  # fmt: skip
+    assert dict(found["rewards"])["contains_v1"] == "contains_v1 (needs needle)"
+    assert found["projects"] == ["default"]
+
+
+def test_every_version_of_a_dataset_and_of_a_capability_is_offered(copy: Path, tmp_path: Path) -> None:
+    with open_store(copy) as store:
+        publish(store, load(write(tmp_path / "support")).capability, NOW)
+        manifest = tmp_path / "support" / "capability.yaml"
+        manifest.write_text(manifest.read_text().replace("1.0.0", "1.1.0"))
+        publish(store, load(tmp_path / "support").capability, NOW)
+        found = choices(store)
+        older = catalog.load_dataset(store, 1)
+        catalog.import_dataset(store, older.model_copy(update={"tasks": older.tasks[1:]}), NOW)
+        assert [name for _, name in choices(store)["datasets"]] == ["support@2, 17 tasks", "support@1, 18 tasks"]
+    assert [name for name, _ in found["agents"]] == [
+        f"support@{version}:{agent}" for version in ("1.1.0", "1.0.0") for agent in ("triage", "writer")
+    ]
 
 
 def test_a_target_is_offered_as_it_was_used_last(copy: Path) -> None:

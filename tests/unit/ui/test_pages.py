@@ -11,14 +11,13 @@ from pathlib import Path
 import pytest
 
 from rollout_local.domain.run import RunStatus
+from rollout_local.store import reads
 from rollout_local.store.schema import open_store
+from rollout_local.ui import page_table
 from rollout_local.ui.links import Links
 from tests.unit.ui.conftest import Markup, Site, change, pages_of, rows, run_of
 
-PAGES = (
-    "jobs", "new", "compare", "run", "candidates", "candidate", "lineage", "pareto", "reflections", "promotion",
-    "events", "trial", "trace", "task",
-)  # fmt: skip
+PAGES = tuple(page.name for page in (*page_table.PAGES, page_table.NEW) if not page.document)
 FAILED = (
     "INSERT INTO proposals (run_id, attempt, iteration, parent_candidate_id, component, accepted, reason,"
     " feedback_json, created_at) VALUES (?, 1, ?, 1, 'instructions', 0, ?, '[]', '2026')"
@@ -29,6 +28,21 @@ Open = Callable[..., Site]
 def address(path: Path, page: str) -> str:
     found = pages_of(path)
     return next(found[name] for name in found if name.split(" ")[0] == page)
+
+
+def test_every_page_of_the_table_is_asked_for_here(finished: Path) -> None:
+    """By name, and by its address: what is looked for first is the page itself."""
+    found = {name.split(" ")[0]: where.partition("?")[0] for name, where in pages_of(finished).items()}
+    assert set(found) == set(PAGES)
+    for page in (*page_table.PAGES, page_table.NEW):
+        if not page.document:
+            answers = [row.name for row in page_table.PAGES if re.fullmatch(row.address, found[page.name])]
+            assert (answers or [page_table.NEW.name])[0] == page.name
+
+
+def test_the_tabs_of_a_run_are_those_of_the_table(finished: Path, site: Open) -> None:
+    bar = site(finished).text(address(finished, "run")).partition('class="tabs"')[2].partition("</nav>")[0]
+    assert re.findall(r">([A-Z]\w+)</a>", bar) == [page.tab for page in page_table.TABS]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -58,6 +72,29 @@ def test_the_run_page_stands_without_script(finished: Path, site: Open) -> None:
     assert re.search(r"of \d+ trials", said)
     assert "candidate 0" in said
     assert "n 5" in said, "beside a mean stands its n"
+
+
+def test_the_run_page_has_frontier_proposals_series_and_last_event(copy: Path, site: Open) -> None:
+    with open_store(copy) as store:
+        frontier = len(reads.frontier(store, run_of(copy), 1))
+    judged = rows(copy, "SELECT count(*) FROM candidates WHERE status IN ('accepted', 'rejected')")[0][0]
+    series = {row[0]: row[1] for row in rows(copy, "SELECT name, value FROM metrics ORDER BY step")}
+    assert series["frontier"] == frontier
+    assert series["accepted"] + series["rejected"] == judged
+    assert 0 < series["calls"] <= rows(copy, "SELECT metric_calls FROM runs")[0][0]
+    opened = site(copy)
+    said = opened.text(address(copy, "run"))
+    assert re.search(rf"On the frontier</dt><dd>{frontier}</dd>", said)
+    assert f"{judged} judged" in said
+    for label in ("Search calls from", "Candidates on the frontier from", "Accepted proposals from"):
+        assert label in said
+    assert "last event" in Markup(said).text
+    listed = Markup(opened.text("/-/rollout/")).text
+    assert f"{frontier} on the frontier" in listed
+    assert "last event" in listed
+    change(copy, "DELETE FROM metrics WHERE name NOT IN ('val_mean', 'best_val')")  # as of an older version
+    assert "Search calls from" not in opened.text(address(copy, "run"))
+    assert "on the frontier" not in Markup(opened.text("/-/rollout/")).text
 
 
 def test_best_is_what_the_run_says_is_best(copy: Path, site: Open) -> None:
@@ -305,4 +342,4 @@ def test_a_damaged_file_is_said_to_be_unreadable(copy: Path, site: Open) -> None
     change(copy, *(f"DROP VIEW {name}" for name in views), "ALTER TABLE runs RENAME TO was_runs")
     answer = site(copy).get("/-/rollout/")
     assert answer.status_code == 503
-    assert "could not be read" in answer.text
+    assert "could not be used" in answer.text

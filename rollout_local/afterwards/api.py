@@ -1,0 +1,180 @@
+"""`rollout.run(...)`: what `optimize run` calls, for Python."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from rollout_local.domain.run import RunConfig, RunStatus
+from rollout_local.domain.target import Candidate
+from rollout_local.domain.validation import first_problem
+from rollout_local.errors import InputError
+from rollout_local.planning import environment
+from rollout_local.planning.practice_warnings import cautions
+from rollout_local.planning.setup import Setup, insert, prepare, require_runnable
+from rollout_local.planning.target import find_target
+from rollout_local.reports.report import Report, parse
+from rollout_local.runs.progress import Silent, Watch
+from rollout_local.runs.runner import execute
+from rollout_local.search.arguments import by_name
+from rollout_local.search.optimizers import optimizer_named
+from rollout_local.search.task_model import configured, connection_of, is_configured
+from rollout_local.store import reads
+from rollout_local.store.schema import Store, open_store
+from rollout_local.targets.program import ProgramTarget
+from rollout_local.targets.registry import modules_of, require_no_import
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended. `best` and `report` are None where it did not complete."""
+
+    run_id: str
+    status: RunStatus
+    stop_reason: str | None
+    message: str
+    best: Candidate | None
+    report: Report | None
+
+
+def run(
+    target: str,
+    *,
+    reflection_model: str | None = None,
+    dataset: str | Path | None = None,
+    verifier: str | Path | Sequence[str | Path] = (),
+    db: str | Path = "rollout.db",
+    module: str | Sequence[str] = (),
+    splits_file: str | Path | None = None,
+    folder: str | Path | None = None,
+    watch: Watch | None = None,
+    gepa: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> RunResult:
+    """Create a run and execute it: baseline, search, best on the holdout, report.
+
+    `target` is the id of a target that is registered already or by `module` (the module that registered it is
+    stored where it lies in `folder`, so that the command line can take the run further); `settings` are the fields of
+    `RunConfig` (`max_metric_calls=200`, `task_model=…`). `gepa` takes keyword arguments of `dspy.GEPA` as they are
+    written for it: budget, seed, threads, `log_dir` and `reflection_lm` become the run's own settings. Paths are
+    relative to `folder` (default: the working directory). A DSPy program with examples and a metric of its own
+    needs neither `dataset` nor `verifier`.
+
+    Raises `InputError` with a sentence where something is wrong; nothing is written then. A search in which GEPA
+    may merge candidates needs a Python that was started with PYTHONHASHSEED set: merges iterate sets of names.
+    """
+    require_no_import("rollout.run")
+    root = Path(folder) if folder is not None else Path.cwd()
+    verifiers = [verifier] if isinstance(verifier, str | Path) else list(verifier)
+    settings = {**settings, **_of_gepa(gepa or {}, settings)}
+    fields = {
+        "modules": ([module] if isinstance(module, str) else list(module)) or modules_of(target, root),
+        "target": target,
+        "dataset": _text(dataset),
+        "verifiers": [str(item) for item in verifiers],
+        **({"reflection_model": reflection_model} if reflection_model is not None else {}),
+        "splits_file": _text(splits_file),
+        **settings,
+        "arguments": {name: by_name(value) for name, value in settings.get("arguments", {}).items()},
+    }
+    config, not_stored = _with_configured(_config(fields), root)
+    with environment.for_target(config, offline_keys=config.record_mode == "none"):
+        setup = prepare(config, root, None)
+    require_runnable(setup, root)
+    _require_metric((gepa or {}).get("metric"), setup)
+    _require_hash_seed(setup)
+    with open_store(root / db) as store:
+        for sentence in [*(said for _, said in [*setup.warnings, *cautions(setup, store)]), *not_stored]:
+            (watch or Silent()).note("warning", sentence)
+        run_id = insert(store, setup)["id"]
+        outcome = execute(store, run_id, folder=root, watch=watch)
+        return _result(store, run_id, outcome.status, outcome.stop_reason, outcome.message)
+
+
+def _config(fields: Mapping[str, object]) -> RunConfig:
+    try:
+        return RunConfig.model_validate(fields)
+    except ValidationError as error:
+        place, problem = first_problem(error)
+        msg = f"{place or 'settings'}: {problem}"
+        raise InputError(msg) from error
+
+
+def _with_configured(config: RunConfig, root: Path) -> tuple[RunConfig, list[str]]:
+    """The config with the model of `dspy.configure(lm=…)` that a program asks; a sentence where it cannot be kept."""
+    if config.task_model is not None or config.target_url is not None or config.capability is not None:
+        return config, []
+    with environment.for_target(config, offline_keys=config.record_mode == "none"):
+        if not isinstance(find_target(config, root), ProgramTarget):
+            return config, []
+    own = configured()
+    return _config({**config.model_dump(), **own}), [] if own or not is_configured() else [NOT_STORED]
+
+
+NOT_STORED = (
+    "the model of dspy.configure(lm=…) has settings, or a key, that a run does not keep, so that the command line "
+    "cannot take this run further; name it with task_model (and task_params) instead"
+)
+
+
+SETTINGS_OF_GEPA = {
+    "auto": "auto", "max_full_evals": "max_full_evals", "max_metric_calls": "max_metric_calls", "seed": "seed",
+    "num_threads": "concurrency", "log_dir": "log_dir",
+}  # fmt: skip
+"""Arguments of `dspy.GEPA` that are settings of a run here, where they keep their promises."""
+
+
+def _of_gepa(given: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that keyword arguments of `dspy.GEPA` mean."""
+    if not isinstance(given, Mapping):
+        msg = f"gepa is a dict of dspy.GEPA's keyword arguments, not {given!r}"
+        raise InputError(msg)
+    others = {name: value for name, value in given.items() if name != "metric"}
+    lm = others.pop("reflection_lm", None)
+    found = {} if lm is None else connection_of(lm)
+    for name, setting in SETTINGS_OF_GEPA.items():
+        value = others.pop(name, None)
+        if value is not None:
+            found[setting] = value
+    return found | {"arguments": {**settings.get("arguments", {}), **others}}
+
+
+def _text(path: str | Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _require_metric(metric: object, setup: Setup) -> None:
+    own = setup.target.metric if isinstance(setup.target, ProgramTarget) else None
+    if metric is not None and (own is None or own.function is not metric):
+        msg = f"target {setup.target.id!r} is graded as it was registered; leave gepa's metric out, or give the same"
+        raise InputError(msg)
+
+
+def _require_hash_seed(setup: Setup) -> None:
+    if len(setup.target.baseline.components) > 1 and sys.flags.hash_randomization and _merges(setup.config):
+        msg = (
+            "this search may merge candidates, and Python's hashes differ from one start to the next: start Python "
+            "with PYTHONHASHSEED=0, use `rollout optimize run` (which does), or give gepa={'use_merge': False}"
+        )
+        raise InputError(msg)
+
+
+def _merges(config: RunConfig) -> bool:
+    steps = optimizer_named(config.optimizer).arguments_by_step(config.strategy, config.arguments)
+    return any(step.merges and bool(given.get("use_merge", True)) for step, given in steps)
+
+
+def _result(store: Store, run_id: str, status: RunStatus, stop_reason: str | None, message: str) -> RunResult:
+    row = reads.run(store, run_id)
+    report = reads.newest_report(store, run_id, row["attempt"])
+    best = None
+    if row["best_candidate_id"] is not None:
+        components = json.loads(reads.candidate(store, row["best_candidate_id"])["components_json"])
+        best = Candidate(components=components)
+    return RunResult(run_id, status, stop_reason, message, best, parse(report) if report else None)

@@ -1,0 +1,70 @@
+"""`optimize cancel`, `pause`: requests to whoever runs a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rollout_local.cli.optimize.group import optimize
+from rollout_local.cli.optimize.output import db_flag, follow
+from rollout_local.cli.options import common, database, print_json
+
+
+@optimize.command()
+@click.argument("run")
+@common
+def cancel(*, run: str, db_path: Path, as_json: bool, quiet: bool, no_color: bool) -> None:  # noqa: ARG001
+    """End a run: at once where it only waits, within one call in flight where it runs."""
+    _requested("cancel", run, db_path, as_json=as_json)
+
+
+@optimize.command()
+@click.argument("run")
+@common
+def pause(*, run: str, db_path: Path, as_json: bool, quiet: bool, no_color: bool) -> None:  # noqa: ARG001
+    """Let a running run wait; `optimize run RUN` goes on with it."""
+    _requested("pause", run, db_path, as_json=as_json)
+
+
+@optimize.command()
+@click.argument("run")
+@common
+def retry(*, run: str, db_path: Path, as_json: bool, quiet: bool, no_color: bool) -> None:  # noqa: ARG001
+    """Queue a new attempt of a run that has ended; the old one's evidence is kept."""
+    from rollout_local.runs import worker
+
+    with database(db_path) as store:
+        run_id = worker.retry(store, run)
+    if as_json:
+        print_json({"run_id": run_id, "status": "queued"})
+    else:
+        click.echo(f"{run_id} is queued for a new attempt; `rollout worker{db_flag(db_path)}` runs it.")
+
+
+@optimize.command()
+@click.argument("run")
+@common
+def watch(*, run: str, db_path: Path, as_json: bool, quiet: bool, no_color: bool) -> int:  # noqa: ARG001
+    """Follow a run, made by whoever runs it, until it has ended or waits; exit by the outcome."""
+    from rollout_local.store import reads
+
+    with database(db_path) as store:
+        run_id = reads.run(store, run)["id"]
+        status = follow(store, run_id, quiet=quiet or as_json)
+    if as_json:
+        print_json({"run_id": run_id, "status": status})
+    else:
+        click.echo(f"{run_id} is {status}.")
+    return 0 if status == "completed" else 3 if status == "paused" else 1
+
+
+def _requested(action: str, run: str, db_path: Path, *, as_json: bool) -> None:
+    from rollout_local.runs import requests
+
+    with database(db_path) as store:
+        said = requests.ask(store, run, action)
+    if as_json:
+        print_json(said)
+    else:
+        click.echo(said["message"])

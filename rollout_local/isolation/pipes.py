@@ -1,0 +1,80 @@
+"""Whole messages over two pipes: a length, then JSON.
+
+Sending is safe from many threads; receiving is for one. Where the other side is gone, or what comes is no message (a
+target may write anywhere), there are no more messages.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+CLOSED = 71
+"""Exit status of a child whose own code closed its pipes."""
+LONGEST = 2**30
+"""Bytes of a message; a larger one is none of ours."""
+_HEAD = 8
+
+
+class Channel:
+    """One end of the two pipes. Its JSON is its own: a target may replace `json.dumps`."""
+
+    def __init__(self, reading: int, writing: int) -> None:
+        self._reading = reading
+        self._writing = writing
+        self.is_closed_here = False
+        """Our own end was closed under our hands."""
+        self._lock = threading.Lock()
+        self._encode = json.JSONEncoder(ensure_ascii=True).encode
+        self._decode = json.JSONDecoder().decode
+
+    def send(self, message: Mapping[str, Any]) -> bool:
+        """Send one message; False where the other side is gone."""
+        data = self._encode(message).encode("ascii")
+        rest = memoryview(len(data).to_bytes(_HEAD, "big") + data)
+        try:
+            with self._lock:
+                while rest:
+                    rest = rest[os.write(self._writing, rest) :]
+        except OSError:
+            return False
+        return True
+
+    def receive(self) -> dict[str, Any] | None:
+        """The next message, waited for; None where there are no more."""
+        try:
+            length = int.from_bytes(self._exactly(_HEAD), "big")
+            if length > LONGEST:
+                return None
+            message: dict[str, Any] = self._decode(self._exactly(length).decode("ascii"))
+        except (OSError, EOFError, ValueError) as error:
+            self.is_closed_here = isinstance(error, OSError) and error.errno == errno.EBADF
+            return None
+        return message
+
+    def hang_up(self) -> None:
+        """Send no more: the other side sees an end."""
+        with self._lock, suppress(OSError):
+            os.close(self._writing)
+            self._writing = -1
+
+    def close(self) -> None:
+        """Let go of both ends; nobody may be receiving."""
+        self.hang_up()
+        with suppress(OSError):
+            os.close(self._reading)
+            self._reading = -1
+
+    def _exactly(self, length: int) -> bytes:
+        found = bytearray()
+        while len(found) < length:
+            piece = os.read(self._reading, length - len(found))
+            if not piece:
+                raise EOFError
+            found += piece
+        return bytes(found)

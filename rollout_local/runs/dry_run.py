@@ -1,0 +1,145 @@
+"""`dry-run`: everything that a run needs, checked one by one, and what its budget buys. No model is called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rollout_local.domain.run import RunConfig
+from rollout_local.domain.target import AgentResult
+from rollout_local.models import key_of, key_variable
+from rollout_local.planning import endpoint, environment
+from rollout_local.planning.data_warnings import findings
+from rollout_local.planning.fingerprint import versions
+from rollout_local.planning.module_import import asked_at_import
+from rollout_local.planning.practice_warnings import cautions
+from rollout_local.planning.readiness import reflection_key_problem
+from rollout_local.planning.setup import Setup, check_unchanged, load, prepare
+from rollout_local.planning.target_headers import variables_of
+from rollout_local.reports.forecast import detectable_lift, proposals_bought
+from rollout_local.runs import rehearsal
+from rollout_local.search.optimizers import optimizer_named
+from rollout_local.store import reads
+from rollout_local.store.schema import Store
+from rollout_local.store.stored_run import StoredRun
+from rollout_local.verifiers.grade import fits, grade
+
+Finding = dict[str, str]
+
+
+def of_config(config: RunConfig, folder: Path, store: Store | None) -> dict[str, Any]:
+    """Check what `create` would be given. Returns `{"ok", "checks": [{check, status, detail}], "calls"}`."""
+    with environment.for_target(config, offline_keys=False):
+        return _document(prepare(config, folder, store), folder, store)
+
+
+def of_run(store: Store, reference: str, folder: Path, changes: Mapping[str, object]) -> dict[str, object]:
+    """Check a stored run: the same, and that its inputs are what it was created with."""
+    run = reads.run(store, reference)
+    config = StoredRun(run).config
+    with environment.for_target(config, offline_keys=False):
+        setup = load(store, run, folder, {"log_dir": run["log_dir"], **changes})
+        setup = replace(setup, target=endpoint.as_now(setup.target, setup.config))
+        check_unchanged(store, run, setup, ())
+        return _document(setup, folder, store)
+
+
+def _document(setup: Setup, folder: Path, store: Store | None) -> dict[str, object]:
+    findings = [*_findings(setup, store), *_wire(setup, folder)]
+    ok = all(finding["status"] != "fail" for finding in findings)
+    return {"ok": ok, "checks": findings, "calls": setup.executions, "split": setup.split.sizes()}
+
+
+def _findings(setup: Setup, store: Store | None) -> Iterator[Finding]:
+    target, split = setup.target, setup.split
+    yield _ok(
+        "target", f"{target.id} ({target.kind}), baseline of {_length(setup)} characters, {target.source_hash[:19]}"
+    )
+    yield from _endpoint(setup.config)
+    yield _ok("dataset", f"{setup.dataset.slug}, {len(setup.dataset.tasks)} tasks, {setup.dataset.content_hash[:19]}")
+    sizes = ", ".join(f"{name} {n}" for name, n in split.sizes().items())
+    yield _ok("splits", f"{sizes}; no task or question is in two of them. {split.note}".strip())
+    yield from _verifiers(setup)
+    yield _ok("versions", ", ".join(f"{name} {number}" for name, number in versions().items()))
+    yield _recording(setup.config)
+    yield from _keys(setup.config)
+    warned = [*setup.warnings, *cautions(setup, store)]
+    yield from ({"check": check, "status": "warn", "detail": detail} for check, detail in warned)
+    yield from ({"check": check, "status": status, "detail": detail} for check, status, detail in findings(setup))
+    yield from _budget(setup)
+
+
+def _endpoint(config: RunConfig) -> Iterator[Finding]:
+    """What a target behind a URL is asked with, and what of it cannot be known."""
+    if config.target_url is None:
+        return
+    read = variables_of(config.target_headers, config.target_bearer_env)
+    yield _ok("target", f"behind {config.target_url}" + (f", with headers from {', '.join(read)}" if read else ""))
+    detail = "a change of the code behind a URL is not noticed; put a version into what the target says of itself"
+    yield {"check": "target", "status": "warn", "detail": detail}
+
+
+def _wire(setup: Setup, folder: Path) -> Iterator[Finding]:
+    """What the target asks, and what of it a recording cannot see or a replay would not find."""
+    memory = asked_at_import(folder)
+    if memory.lines:
+        yield _ok("recording", f"{len(memory.lines)} requests are made while the module is imported; they are recorded")
+    for sentence in dict.fromkeys([*memory.bypasses, *rehearsal.findings(setup, folder)]):
+        yield {"check": "recording", "status": "warn", "detail": sentence}
+
+
+def _length(setup: Setup) -> int:
+    return sum(len(text) for text in setup.target.baseline.components.values())
+
+
+def _verifiers(setup: Setup) -> Iterator[Finding]:
+    task = setup.tasks("train")[0]
+    sample = "" if task.expected_output is None else task.expected_output
+    kind = "an empty output" if task.expected_output is None else "its expected output"
+    for spec in setup.specs:
+        verdict = grade([spec], task, AgentResult(output=sample))
+        types = ", ".join(check.type for check in spec.checks)
+        yield _ok("verifier", f"{spec.id}: {types}; gives {kind} of {task.name!r} {verdict.score:.3f}")
+    for sentence in fits(setup.specs, setup.dataset.tasks):
+        yield {"check": "verifier", "status": "warn", "detail": sentence}
+
+
+def _recording(config: RunConfig) -> Finding:
+    if config.no_recording:
+        return {"check": "recording", "status": "warn", "detail": "nothing is recorded: the run cannot be replayed"}
+    place = config.recording or f"{config.log_dir or '.rollout/<run id>'}/recording.yaml"
+    return _ok("recording", f"{place}, mode {config.record_mode}")
+
+
+def _keys(config: RunConfig) -> Iterator[Finding]:
+    problem = reflection_key_problem(config)
+    if problem is not None and config.record_mode != "none":
+        yield {"check": "keys", "status": "fail", "detail": problem}
+    asked = ((config.reflection_model, config.reflection_api_base), (config.task_model, config.task_api_base))
+    for model, address in asked:
+        if model is not None:
+            state = "set" if key_of(model) else "not set" if address is None else f"not set, nor needed at {address}"
+            yield _ok("keys", f"{key_variable(model)} for {model} is {state}")
+
+
+def _budget(setup: Setup) -> Iterator[Finding]:
+    calls = setup.executions
+    detail = (
+        f"baseline {calls['baseline']}, search at most {calls['search']}, best {calls['best']} executions of the target"
+    )
+    yield _ok("calls", detail)
+    if optimizer_named(setup.config.optimizer).counts_iterations:
+        fewest, most = proposals_bought(setup.budget, setup.split.sizes()["val"])
+        yield _ok("budget", f"buys {fewest} to {most} proposals (all accepted to all rejected)")
+    holdout = setup.split.sizes()["holdout"]
+    lift = detectable_lift(holdout)
+    if lift is not None:
+        yield _ok(
+            "holdout", f"{holdout} tasks can show a lift of about {lift:.2f} or more (80 % power, assumed spread)"
+        )
+
+
+def _ok(check: str, detail: str) -> Finding:
+    return {"check": check, "status": "ok", "detail": detail}

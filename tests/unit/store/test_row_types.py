@@ -1,0 +1,58 @@
+"""The types of rows are the columns of a migrated database: names, types, and what may be missing."""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from pathlib import Path
+
+import pytest
+
+from rollout_local.store import row_types
+from rollout_local.store.schema import Store, open_store
+
+PYTHON = {"INTEGER": int, "REAL": float, "TEXT": str}
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with open_store(tmp_path / "rollout.db") as opened:
+        yield opened
+
+
+def columns(store: Store, name: str) -> dict[str, tuple[type | None, bool]]:
+    rows = store.rows("SELECT * FROM pragma_table_info(?)", (name,))
+    return {row["name"]: (PYTHON.get(row["type"]), not (row["notnull"] or row["pk"])) for row in rows}
+
+
+def declared(kind: type) -> dict[str, tuple[type, bool]]:
+    found = {}
+    for name, hint in typing.get_type_hints(kind).items():
+        parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+        (plain,) = (part for part in parts if part is not type(None))
+        found[name] = (plain, type(None) in parts)
+    return found
+
+
+def objects(store: Store, kind: str) -> set[str]:
+    rows = store.rows("SELECT name FROM sqlite_master WHERE type = ?", (kind,))
+    return {row["name"] for row in rows if not re.match("_?sqlite_", row["name"])}
+
+
+def test_every_table_and_view_has_a_type(store):
+    assert set(row_types.TABLES) == objects(store, "table")
+    assert set(row_types.VIEWS) == objects(store, "view")
+
+
+@pytest.mark.parametrize("name", row_types.TABLES)
+def test_a_tables_type_is_its_columns(store, name):
+    assert declared(row_types.TABLES[name]) == columns(store, name)
+
+
+@pytest.mark.parametrize("name", row_types.VIEWS)
+def test_a_views_type_is_its_columns(store, name):
+    seen, said = columns(store, name), declared(row_types.VIEWS[name])
+    assert set(said) == set(seen)
+    for column, (kind, _) in seen.items():  # of a view SQLite does not say what may be missing
+        assert kind in (None, said[column][0]), column

@@ -1,0 +1,38 @@
+"""A stored run as one value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rollout_local.domain.run import RunConfig
+from rollout_local.store.row_types import RunRow
+from rollout_local.store.stored_run import StoredRun
+
+
+def row(**columns: Any) -> RunRow:
+    fields: Any = {"id": "opt_1", **columns}
+    found: RunRow = fields
+    return found
+
+
+def test_what_its_columns_hold_is_parsed_once() -> None:
+    split = '{"train":["a"],"val":["b"],"holdout":["c"],"note":""}'
+    run = StoredRun(row(
+        config_json='{"target":"support","seed":3}', split_json=split, verifier_ids_json="[2, 1]",
+        fingerprint_json='{"budget":7}',
+    ))  # fmt: skip
+    assert run.id == "opt_1"
+    assert run.config == RunConfig(target="support", seed=3)
+    assert run.config is run.config
+    assert run.split.names("holdout") == ("c",)
+    assert run.split is run.split
+    assert (run.verifier_ids, run.inputs) == ([2, 1], {"budget": 7})
+
+
+def test_what_cannot_be_read_is_raised_when_it_is_asked_for() -> None:
+    run = StoredRun(row(config_json="{"))
+    assert run.id == "opt_1"
+    with pytest.raises(ValueError, match="JSON"):
+        _ = run.config
