@@ -2,11 +2,17 @@
 
 Invariant: one call of a transport is one interaction; redirects, retries and authentication happen above it and are
 interactions of their own. What rides on other transports (`MockTransport`, ASGI, WSGI) crosses no wire.
+
+A response that its reader drops half read is closed by the next request, never by the garbage collector: that may run
+while the very thread holds the lock of the connection pool, and closing takes this lock (httpcore 1.0.9, `ThreadLock`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import weakref
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cached_property
 from typing import Any
@@ -63,6 +69,7 @@ class _Kit:
 
     def sync(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def handle_request(transport: Any, request: Any) -> Any:
+            _close_dropped()
             recording = current.recording()
             if recording is None:
                 return original(transport, request)
@@ -123,6 +130,42 @@ class _Kit:
         return error
 
 
+_dropped: deque[Iterator[bytes]] = deque()
+
+
+def _close_dropped() -> None:
+    """Close what was dropped half read since the last request."""
+    while _dropped:
+        with contextlib.suppress(IndexError):  # another thread was faster
+            chunks = _dropped.popleft()
+            with contextlib.suppress(Exception):  # a connection that nobody reads: whatever it says is nobody's
+                getattr(chunks, "close", lambda: None)()
+
+
+class _Chunks(Iterator[bytes]):
+    """A response's chunks, past a tap; no generator, whose collection would close what it reads."""
+
+    def __init__(self, chunks: Iterator[bytes], tap: Tap) -> None:
+        self._chunks = chunks
+        self._tap = tap
+        self._unless_read = weakref.finalize(self, _dropped.append, chunks)
+        self._unless_read.atexit = False
+
+    def __next__(self) -> bytes:
+        try:
+            chunk = next(self._chunks)
+            self._tap.feed(chunk)
+        except StopIteration:
+            self._unless_read.detach()
+            self._tap.end()
+            raise
+        except BaseException as error:
+            self._unless_read.detach()
+            self._tap.broke(error)
+            raise
+        return chunk
+
+
 def _sync_stream(library: Any) -> Any:
     class Tapped(library.SyncByteStream):  # type: ignore[misc]
         """A response's stream, past a tap."""
@@ -132,16 +175,7 @@ def _sync_stream(library: Any) -> Any:
             self._tap = tap
 
         def __iter__(self) -> Iterator[bytes]:
-            try:
-                for chunk in self._stream:
-                    self._tap.feed(chunk)
-                    yield chunk
-            except GeneratorExit:
-                raise
-            except BaseException as error:
-                self._tap.broke(error)
-                raise
-            self._tap.end()
+            return _Chunks(iter(self._stream), self._tap)
 
         def close(self) -> None:
             self._tap.left()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import io
 import json
@@ -433,3 +434,18 @@ def test_a_request_inside_a_request_is_recorded_once(path, provider):
         with httpx.Client(transport=Riding()) as client:
             client.post(provider.url, json={})
     assert len(show(path).interactions) == 1
+
+
+def test_what_is_dropped_half_read_is_closed_by_the_next_request_and_not_by_the_garbage_collector(provider, path):
+    provider.script["/long"] = [(200, {}, b"0" * 100_000)]
+    with httpx.Client() as client, open_recording(path):
+        pool = client._transport._pool
+        begun = client.send(client.build_request("POST", f"{provider.url}/long"), stream=True)
+        chunks = begun.iter_raw(10)
+        assert next(chunks) == b"0" * 10
+        begun.extensions["itself"] = begun, chunks  # a cycle, as libraries keep them
+        del begun, chunks
+        gc.collect()
+        assert ["ACTIVE" in str(held) for held in pool.connections] == [True]
+        assert client.post(f"{provider.url}/next").status_code == 200
+        assert ["ACTIVE" in str(held) for held in pool.connections] == [False]
