@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
-PYTEST := $(BIN)/python -m pytest -q -n auto --dist worksteal -m "not long"
-COVERED := tests/unit tests/contracts tests/journeys
+WORKERS = $(shell $(BIN)/python -c 'import os; print(os.cpu_count() + 1)')
+PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 CONSTRAINTS := experiments/constraints.txt
 DEMO_DB := .rollout/demo.db
 
@@ -40,8 +40,8 @@ ui: $(VENV)/installed ## browse the demo's run (or DB=file)
 	@$(BIN)/rollout ui --db $(or $(DB),$(DEMO_DB))
 
 test: $(VENV)/test-installed ## the whole test suite
-	$(PYTEST) $(COVERED) $(COVERAGE)
-	$(PYTEST) $(COVERED:%=--ignore=%)
+	$(if $(COVERAGE),$(PYTEST) -m "not long and not unmeasured" $(COVERAGE))
+	$(PYTEST) -m "not long$(if $(COVERAGE), and unmeasured)"
 
 check: COVERAGE = --cov --cov-report=term
 check: $(VENV)/dev-installed lint types layers test ## format, lint, types, layers, tests with their coverage: what CI calls

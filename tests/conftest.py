@@ -94,6 +94,24 @@ def _holding_rows(select: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
 Store.select = _holding_rows(Store.select)  # type: ignore[method-assign]
 
 
+UNMEASURED = (
+    "browser", "faults", "contracts/test_engine.py", "contracts/test_program.py",
+    "journeys/test_failing_target.py", "journeys/test_isolate.py", "journeys/test_places.py", "journeys/test_prints.py",
+    "journeys/test_program.py", "journeys/test_replay.py", "journeys/test_secrets.py", "journeys/test_shipped.py",
+    "journeys/test_target_url.py", "unit/recordings/test_kill.py", "unit/recordings/test_threads.py",
+    "unit/reports/test_statistics.py", "unit/runs/test_dialects.py", "unit/store/test_check.py",
+    "unit/store/test_landed.py", "unit/ui/test_security.py",
+)  # fmt: skip
+"""Tests that run for long on lines that others reach too: measuring their coverage would double their time."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        path = item.path.relative_to(config.rootpath / "tests").as_posix()
+        if path.startswith(UNMEASURED):
+            item.add_marker("unmeasured")
+
+
 _modules = 0
 
 
@@ -260,18 +278,22 @@ ROOT = Path(__file__).parent.parent
 def make_project(tmp_path: Path) -> Callable[..., Project]:
     """Write a project: `make_project(url, train=7, val=5, holdout=6)`."""
 
-    def make(url: str, *, train: int = 7, val: int = 5, holdout: int = 6, retries: int = 0) -> Project:
-        folder = tmp_path / "project"
-        folder.mkdir()
-        (folder / "target.py").write_text(TARGET.replace("RETRIES", str(retries)))
-        names = write_dataset(folder / "dataset", train + val + holdout)
-        parts = {"train": names[:train], "val": names[train : train + val], "holdout": names[train + val :]}
-        (folder / "splits.json").write_text(json.dumps(parts))
-        checks = [{"type": "task_expectations"}, {"type": "max_length", "params": {"value": 900}}]
-        (folder / "verifier.json").write_text(json.dumps({"id": "quality", "checks": checks}))
-        return Project(folder, url)
+    def make(url: str, **sizes: int) -> Project:
+        return project_in(tmp_path / "project", url, **sizes)
 
     return make
+
+
+def project_in(folder: Path, url: str, *, train: int = 7, val: int = 5, holdout: int = 6, retries: int = 0) -> Project:
+    """A project in a folder that has none."""
+    folder.mkdir(exist_ok=True)
+    (folder / "target.py").write_text(TARGET.replace("RETRIES", str(retries)))
+    names = write_dataset(folder / "dataset", train + val + holdout)
+    parts = {"train": names[:train], "val": names[train : train + val], "holdout": names[train + val :]}
+    (folder / "splits.json").write_text(json.dumps(parts))
+    checks = [{"type": "task_expectations"}, {"type": "max_length", "params": {"value": 900}}]
+    (folder / "verifier.json").write_text(json.dumps({"id": "quality", "checks": checks}))
+    return Project(folder, url)
 
 
 def write_dataset(folder: Path, size: int) -> list[str]:

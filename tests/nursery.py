@@ -12,6 +12,7 @@ The nursery must have one thread when it forks; what a run imports is learned fr
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -30,6 +31,7 @@ def main() -> None:
     keep_libraries_offline()
     for name in ("litellm", "dspy", "openai", "rollout_local.cli.main"):
         importlib.import_module(name)
+    _settle_memory()
     children: dict[int, float] = {}
     ended: dict[int, tuple[int, float]] = {}
     for line in sys.stdin:
@@ -54,7 +56,14 @@ def _learn(modules: list[str]) -> int:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
     assert threading.active_count() == 1, threading.enumerate()
+    _settle_memory()
     return len(sys.modules) - before
+
+
+def _settle_memory() -> None:
+    """Keep what was imported out of the children's garbage collections: walking it copies every page of it."""
+    gc.collect()
+    gc.freeze()
 
 
 def _start(order: dict[str, Any]) -> int:

@@ -166,7 +166,8 @@ class Tab:
         return value
 
     def press(self, key: str) -> None:
-        """Press a key that writes a character, or Enter."""
+        """Press a key that writes a character, or Enter. Chromium drops keys before it has painted the page."""
+        self.until(lambda: self.run("performance.getEntriesByType('paint').length"))
         text = "\r" if key == "Enter" else key
         code = {"windowsVirtualKeyCode": 13} if key == "Enter" else {}
         self.send("Input.dispatchKeyEvent", type="keyDown", key=key, text=text, **code)

@@ -230,9 +230,9 @@ def simulator(simulate: Callable[..., Simulator]) -> Simulator:
 
 @pytest.mark.parametrize(
     ("train", "seed"),
-    [(7, 3), (10, 0), (12, 3), *(pytest.param(*other, marks=pytest.mark.long) for other in ((7, 0), (10, 3), (12, 0)))],
+    [(10, 0), (7, 3), *(pytest.param(*other, marks=pytest.mark.long) for other in ((7, 0), (10, 3), (12, 0), (12, 3)))],
 )
-@pytest.mark.parametrize("budget", [10, 17, 50, 101, 300])
+@pytest.mark.parametrize("budget", [10, *(pytest.param(some, marks=pytest.mark.long) for some in (17, 50, 300)), 101])
 def test_the_search_is_plain_gepas_up_to_the_batch_that_would_pass_the_budget(
     simulator: Simulator, budget: int, train: int, seed: int
 ) -> None:
@@ -259,8 +259,8 @@ def test_proposals_that_were_rejected_are_told_as_well_and_are_those_of_plain_ge
     assert len(rejected) >= 5
 
 
-@pytest.mark.parametrize(("seed", "threads"), [(0, 4), (3, 1)])
-@pytest.mark.parametrize("budget", [50, 300])
+@pytest.mark.parametrize(("seed", "threads"), [(0, 4), pytest.param(3, 1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("budget", [pytest.param(50, marks=pytest.mark.long), 300])
 def test_a_candidate_of_several_texts_is_searched_as_by_plain_gepa_merges_included(
     simulator: Simulator, budget: int, seed: int, threads: int
 ) -> None:
@@ -271,8 +271,8 @@ def test_a_candidate_of_several_texts_is_searched_as_by_plain_gepa_merges_includ
         assert merges(our)
 
 
-@pytest.mark.parametrize("threads", [1, 4])
-@pytest.mark.parametrize("seed", [2, 4])
+@pytest.mark.parametrize("threads", [pytest.param(1, marks=pytest.mark.long), 4])
+@pytest.mark.parametrize("seed", [2, pytest.param(4, marks=pytest.mark.long)])
 def test_a_merge_is_told_before_its_first_trial_and_judged_like_any_proposal(
     simulator: Simulator, seed: int, threads: int
 ) -> None:
@@ -300,7 +300,7 @@ def test_a_merge_is_told_before_its_first_trial_and_judged_like_any_proposal(
         assert 0 <= judged[merge.number].after <= 1
 
 
-@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("threads", [pytest.param(1, marks=pytest.mark.long), 4])
 def test_the_same_holds_with_a_student_over_http(simulator: Simulator, threads: int) -> None:
     with OpenAI(base_url=simulator.url, api_key="x", max_retries=0) as client:
 
@@ -347,7 +347,7 @@ def test_a_task_that_pads_a_minibatch_gets_two_occurrences(simulator: Simulator)
     assert len(set(keys_of(our))) == len(our.asked)
 
 
-@pytest.mark.parametrize("train", [7, 10])
+@pytest.mark.parametrize("train", [7, pytest.param(10, marks=pytest.mark.long)])
 def test_tickets_are_the_same_with_one_thread_and_with_eight_and_in_a_second_run(
     simulator: Simulator, train: int
 ) -> None:

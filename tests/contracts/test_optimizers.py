@@ -140,7 +140,14 @@ def test_candidates_and_scores_are_those_of_the_plain_optimizer(simulate: Simula
     assert scores[str(candidates_of(spec, journal)[result.best])] == pytest.approx(best)
 
 
-@pytest.mark.parametrize("name", ["mipro", "simba", "few shots, then gepa", "few shots, then mipro"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mipro",
+        "few shots, then gepa",
+        *(pytest.param(n, marks=pytest.mark.long) for n in ("simba", "few shots, then mipro")),
+    ],
+)
 def test_a_search_that_was_stopped_goes_on_to_the_same_end_and_pays_nothing_twice(
     simulate: Simulate, name: str
 ) -> None:
@@ -178,7 +185,7 @@ def test_four_threads_find_what_one_finds(simulate: Simulate, name: str) -> None
     assert (one, by_one.events, by_one.trials) == (four, by_four.events, by_four.trials)
 
 
-@pytest.mark.parametrize("budget", [1, 9, *(pytest.param(number, marks=pytest.mark.long) for number in (30, 52)), 47])
+@pytest.mark.parametrize("budget", [1, *(pytest.param(number, marks=pytest.mark.long) for number in (9, 30, 52)), 47])
 @pytest.mark.parametrize("name", ["mipro", "mipro in minibatches", "simba", "few shots, then gepa"])
 def test_the_budget_is_never_passed_and_the_best_has_a_score_on_val(simulate: Simulate, name: str, budget: int) -> None:
     case = CASES[name]

@@ -137,7 +137,7 @@ def quiet_dspy() -> Iterator[None]:
         pytest.param(40, 0, 1, {}, marks=pytest.mark.long),
         pytest.param(70, 3, 4, {"component_selector": "all"}, marks=pytest.mark.long),
         (70, 1, 8, {"candidate_selection_strategy": "current_best", "reflection_minibatch_size": 2}),
-        (110, 0, 2, {"max_merge_invocations": 9}),
+        pytest.param(110, 0, 2, {"max_merge_invocations": 9}, marks=pytest.mark.long),
         pytest.param(40, 0, 1, {"use_merge": False, "skip_perfect_score": False}, marks=pytest.mark.long),
     ],
 )

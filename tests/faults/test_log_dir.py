@@ -29,7 +29,7 @@ def test_a_finished_run_is_rebuilt_without_a_call(make_one: Make, simulate: Simu
     checked(project)
 
 
-@pytest.mark.parametrize("call", [3, 12, 17, 25])
+@pytest.mark.parametrize("call", [3, *(pytest.param(call, marks=pytest.mark.long) for call in (12, 25)), 17])
 def test_a_run_that_was_killed_pays_only_for_what_is_missing(
     call: int, nursery: Nursery, make_one: Make, simulate: Simulate, calm: Calm
 ) -> None:

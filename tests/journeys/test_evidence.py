@@ -5,25 +5,32 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from rollout_local.simulator import Simulator
+from rollout_local.simulator import Settings, Simulator, load_script
 from tests.children import Nursery, until
-from tests.conftest import ROOT, Project, write_dataset
+from tests.conftest import ROOT, Project, project_in, write_dataset
 
 Make = Callable[..., Project]
 Simulate = Callable[..., Simulator]
-EXPERIMENTS = sorted(path.parent.name for path in (ROOT / "experiments").glob("*/experiment.lock"))
+
+
+@pytest.fixture(scope="module")
+def one_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, str]]:
+    """A project with a finished run, and the provider it asked."""
+    with Simulator(load_script(None), Settings()) as simulator:
+        project = project_in(tmp_path_factory.mktemp("finished"), simulator.url)
+        yield project, project.document("optimize", "run", *project.flags, "--max-metric-calls", "60")["run_id"]
 
 
 @pytest.fixture
-def finished(make_project: Make, simulate: Simulate) -> tuple[Project, str]:
-    """A project with a finished run."""
-    project = make_project(simulate().url)
-    return project, project.document("optimize", "run", *project.flags, "--max-metric-calls", "60")["run_id"]
+def finished(one_run: tuple[Project, str], tmp_path: Path) -> tuple[Project, str]:
+    """A project with a finished run, of the test's own."""
+    project, run = one_run
+    return Project(shutil.copytree(project.folder, tmp_path / "project"), project.url), run
 
 
 def test_a_report_has_every_form_and_names_where_each_line_came_from(finished: tuple[Project, str]) -> None:
@@ -161,50 +168,3 @@ def test_a_sweep_runs_every_cell_once_and_shows_the_spread(finished: tuple[Proje
     second = project.document("experiments", "sweep", "experiments/mine", *servers)
     assert second == first
     assert "seed" in project.rollout("experiments", "sweep", "experiments/mine", *servers).stdout
-
-
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_shipped_experiment_reproduces_to_the_same_digest(name: str, make_project: Make) -> None:
-    project = make_project("http://127.0.0.1:9/v1")
-    done = project.document("experiments", "reproduce", str(ROOT / "experiments" / name))
-    assert done[0]["identical"], done[0]
-    assert done[0]["report"]["simulated"]
-
-
-def damaged(tmp_path: Path, file: str, old: str, new: str) -> Path:
-    """A copy of the shipped experiment (and its recording) with one change."""
-    copy = tmp_path / "experiments" / "facility-triage"
-    shutil.copytree(ROOT / "experiments/facility-triage", copy)
-    shutil.copytree(ROOT / "recordings", tmp_path / "recordings")
-    path = (copy / file).resolve()
-    text = path.read_text(encoding="utf-8")
-    assert old in text
-    path.write_text(text.replace(old, new, 1), encoding="utf-8")
-    return copy
-
-
-@pytest.mark.parametrize(
-    ("file", "old", "new", "cause"),
-    [
-        ("../../recordings/facility-triage.yaml", "neutral", "neutrel", "facility-triage.yaml:"),
-        ("datasets/facility/uncles-flat/task.json", '"neutral"', '"positive"', "dataset"),
-        ("verifier.json", '"weight": 2', '"weight": 3', "verifier"),
-        ("target.py", "temperature=0", "temperature=1", "target"),
-        ("splits.json", "uncles-flat", "no-such-task", "no-such-task"),
-    ],
-)
-def test_one_change_in_an_input_is_named(
-    tmp_path: Path, make_project: Make, file: str, old: str, new: str, cause: str
-) -> None:
-    folder = damaged(tmp_path, file, old, new)
-    project = make_project("http://127.0.0.1:9/v1")
-    done = project.rollout("experiments", "reproduce", str(folder))
-    assert done.returncode in (1, 2), done.stdout
-    assert cause in done.stdout + done.stderr
-
-
-def test_two_locked_experiments_are_compared_by_what_differs(tmp_path: Path, make_project: Make) -> None:
-    copy = damaged(tmp_path, "experiment.lock", '"promote": true', '"promote": false')
-    project = make_project("http://127.0.0.1:9/v1")
-    rows = project.document("experiments", "compare", str(ROOT / "experiments/facility-triage"), str(copy))
-    assert rows == [{"what": "result promote", "values": [True, False]}]

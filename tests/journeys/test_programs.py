@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import rollout_local as rollout
 from rollout_local.planning.from_rows import insert_from_rows
 from rollout_local.runs import worker
 from rollout_local.runs.progress import Silent
-from rollout_local.simulator import Simulator
+from rollout_local.simulator import Settings, Simulator, load_script
 from rollout_local.store.schema import open_store
 from tests.conftest import ROOT, Project, fresh_targets
 
@@ -98,6 +99,22 @@ def make_program(tmp_path: Path) -> Make:
     return make
 
 
+@pytest.fixture(scope="module")
+def one_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Programs, Any]]:
+    """The program as it is, optimized, and what the command printed."""
+    with Simulator(load_script(None), Settings()) as simulator:
+        project = Programs(tmp_path_factory.mktemp("optimized"), simulator.url)
+        (project.folder / "app.py").write_text(APP.replace("METRIC", RICH).replace("DECORATOR", DECORATED))
+        yield project, project.document("optimize", "run", *project.flags)
+
+
+@pytest.fixture
+def optimized(one_run: tuple[Programs, Any], tmp_path: Path) -> tuple[Programs, Any]:
+    """The same in a folder of the test's own."""
+    project, done = one_run
+    return Programs(shutil.copytree(project.folder, tmp_path, dirs_exist_ok=True), project.url), done
+
+
 def test_a_program_is_optimized_text_by_text_and_replays_to_the_same_digest(
     make_program: Make, simulate: Simulate
 ) -> None:
@@ -117,9 +134,8 @@ def test_a_program_is_optimized_text_by_text_and_replays_to_the_same_digest(
     assert "whole" in project.rollout("db", "check").stdout
 
 
-def test_the_trace_of_a_trial_has_a_span_for_every_call_of_a_predictor(make_program: Make, simulate: Simulate) -> None:
-    project = make_program(simulate().url)
-    project.document("optimize", "run", *project.flags)
+def test_the_trace_of_a_trial_has_a_span_for_every_call_of_a_predictor(optimized: tuple[Programs, Any]) -> None:
+    project, _ = optimized
     spans = project.rows(
         "SELECT s.type, s.name, s.output FROM spans s JOIN traces t ON t.id = s.trace_id"
         " WHERE t.trial_id = (SELECT min(id) FROM trials)"
@@ -129,9 +145,8 @@ def test_the_trace_of_a_trial_has_a_span_for_every_call_of_a_predictor(make_prog
     assert "draft" in json.loads(next(span["output"] for span in spans if span["name"] == "write"))
 
 
-def test_each_line_of_each_text_is_traced_to_its_proposal(make_program: Make, simulate: Simulate) -> None:
-    project = make_program(simulate().url)
-    project.document("optimize", "run", *project.flags)
+def test_each_line_of_each_text_is_traced_to_its_proposal(optimized: tuple[Programs, Any]) -> None:
+    project, _ = optimized
     blame = project.rollout("optimize", "blame", "latest").stdout
     assert "\nwrite\n" in blame
     assert "\neditor.predict\n" in blame
@@ -139,12 +154,8 @@ def test_each_line_of_each_text_is_traced_to_its_proposal(make_program: Make, si
 
 
 @pytest.mark.long  # test_program.py does the same with the shipped experiment
-def test_an_exported_program_loads_without_this_package_and_answers_alike(
-    make_program: Make, simulate: Simulate
-) -> None:
-    simulator = simulate()
-    project = make_program(simulator.url)
-    project.document("optimize", "run", *project.flags)
+def test_an_exported_program_loads_without_this_package_and_answers_alike(optimized: tuple[Programs, Any]) -> None:
+    project, _ = optimized
     (project.folder / "best.json").write_text(
         project.rollout("optimize", "export", "latest", "--format", "dspy").stdout
     )
@@ -155,7 +166,7 @@ def test_an_exported_program_loads_without_this_package_and_answers_alike(
     script = (
         "import dspy, json, plain, sys\n"
         "program = plain.build()\nprogram.load('best.json')\n"
-        f"dspy.configure(lm=dspy.LM('openai/sim-student', api_base={simulator.url!r}, api_key='x', cache=False,"
+        f"dspy.configure(lm=dspy.LM('openai/sim-student', api_base={project.url!r}, api_key='x', cache=False,"
         " engine='litellm'))\n"
         f"print(json.dumps(program(**json.loads({question!r})).toDict()))\n"
         "assert 'rollout_local' not in sys.modules\n"
@@ -171,8 +182,10 @@ def test_an_exported_program_loads_without_this_package_and_answers_alike(
 
 @pytest.mark.parametrize(
     "decorator",
-    ["", "@property_free"],
-    ids=["an undecorated function", "a program in a variable"],
+    [
+        pytest.param("", id="an undecorated function"),
+        pytest.param("@property_free", id="a program in a variable", marks=pytest.mark.long),
+    ],
 )
 def test_a_program_need_not_be_decorated(make_program: Make, simulate: Simulate, decorator: str) -> None:
     app = APP.replace("DECORATOR\ndef build", "def build")
@@ -280,11 +293,10 @@ def test_a_bare_number_is_warned_of_and_a_dict_is_taken(make_program: Make, simu
 
 
 def test_a_dict_with_score_and_feedback_is_what_the_prediction_would_have_been(
-    make_program: Make, simulate: Simulate, tmp_path: Path
+    optimized: tuple[Programs, Any], make_program: Make
 ) -> None:
-    url = simulate().url
-    rich = make_program(url).document("optimize", "run", *make_program(url).flags)
-    project = make_program(url, metric="{'score': 1 - len(missing) / 2, 'feedback': feedback}")
+    rich = optimized[1]
+    project = make_program(optimized[0].url, metric="{'score': 1 - len(missing) / 2, 'feedback': feedback}")
     plain = project.document("optimize", "run", *project.flags)
     tables = [project.document("optimize", "digest", done["run_id"])["tables"] for done in (rich, plain)]
     assert tables[0]["candidates"] == tables[1]["candidates"]
@@ -341,9 +353,8 @@ def test_a_function_that_gives_no_program_is_refused(
     assert told in refused.stderr
 
 
-def test_outputs_and_programs_can_be_had_afterwards(make_program: Make, simulate: Simulate) -> None:
-    project = make_program(simulate().url)
-    done = project.document("optimize", "run", *project.flags)
+def test_outputs_and_programs_can_be_had_afterwards(optimized: tuple[Programs, Any]) -> None:
+    project, done = optimized
     task = project.rows("SELECT task_name FROM trials WHERE split = 'val' LIMIT 1")[0]["task_name"]
     script = (
         "import json, rollout_local as rollout\n"
@@ -558,13 +569,12 @@ def test_a_program_that_the_file_knows_becomes_a_new_job_without_a_verifier(
 
 
 @pytest.mark.parametrize("name", [pytest.param("forward", marks=pytest.mark.long), "aforward"])
-def test_an_async_program_is_waited_for(make_program: Make, simulate: Simulate, name: str) -> None:
+def test_an_async_program_is_waited_for(optimized: tuple[Programs, Any], make_program: Make, name: str) -> None:
     app = APP.replace("    def forward(self, question):", f"    async def {name}(self, question):")
     app = app.replace("self.write(question", "(await self.write.acall(question").replace(").draft\n", ")).draft\n", 1)
-    url = simulate().url
-    plain = make_program(url).document("optimize", "run", *make_program(url).flags)
-    done = make_program(url, app=app).document("optimize", "run", *make_program(url).flags)
-    tables = [make_program(url).document("optimize", "digest", one["run_id"])["tables"] for one in (plain, done)]
+    project = make_program(optimized[0].url, app=app)
+    done = project.document("optimize", "run", *project.flags)
+    tables = [project.document("optimize", "digest", one["run_id"])["tables"] for one in (optimized[1], done)]
     assert tables[0]["trials"] == tables[1]["trials"]
 
 

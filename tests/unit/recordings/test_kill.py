@@ -80,8 +80,8 @@ def _kill_often(provider, tmp_path: Path, kills: int, count: int) -> None:
         pass
 
 
-def test_what_a_caller_saw_is_on_disk_after_kill_9_at_20_points(provider, tmp_path):
-    _kill_often(provider, tmp_path, 20, 700)
+def test_what_a_caller_saw_is_on_disk_after_kill_9_at_6_points(provider, tmp_path):
+    _kill_often(provider, tmp_path, 6, 700)
 
 
 @pytest.mark.long

@@ -67,8 +67,15 @@ def test_a_higher_confidence_gives_a_wider_interval():
     assert wide[0] < narrow[0] < narrow[1] < wide[1]
 
 
-@pytest.mark.parametrize("n", [10, 24])
-@pytest.mark.parametrize("values", [[0.0, 1.0], [0.0, 0.25, 0.5, 0.75, 1.0]])
+@pytest.mark.parametrize(
+    ("n", "values"),
+    [
+        (10, [0.0, 1.0]),
+        pytest.param(24, [0.0, 1.0], marks=pytest.mark.long),
+        pytest.param(10, [0.0, 0.25, 0.5, 0.75, 1.0], marks=pytest.mark.long),
+        pytest.param(24, [0.0, 0.25, 0.5, 0.75, 1.0], marks=pytest.mark.long),
+    ],
+)
 def test_the_interval_covers_simulated_nulls_as_often_as_it_says(n, values):
     dice, runs, covered = np.random.default_rng(11), 1500, 0
     for _ in range(runs):
