@@ -41,7 +41,8 @@ def cost_of(exchange: Exchange, prices: Prices) -> Cost:
         return Cost(price(call.model, call.tokens_in or 0, call.tokens_out or 0, prices))
     if exchange.status is None or exchange.status >= 400:
         return Cost(0.0)
-    tokens_in, tokens_out = (len(str(text)) // CHARACTERS_PER_TOKEN for text in (exchange.request_body, call.output))
+    characters = len(str(exchange.request_body)), max(call.written, len(call.output or ""))
+    tokens_in, tokens_out = (count // CHARACTERS_PER_TOKEN for count in characters)
     return Cost(price(call.model, tokens_in, tokens_out, prices), estimated=True)
 
 

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rollout_local.dialects import asks_about_models, asks_model, refusal_in
+from rollout_local.dialects import asks_about_models, asks_model, events_of, refusal_in
 from rollout_local.errors import ProviderError
 from rollout_local.providers.refusals import asked_to_wait, kind_of_refusal, kind_of_status
 from rollout_local.recordings import Exchange
@@ -102,7 +102,7 @@ def failure_of(exchange: Exchange) -> Failure | None:
         return Failure(kind, exchange.error or "no answer")
     if _is_unreadable(exchange):
         return Failure("malformed", f"HTTP {exchange.status}: {str(exchange.response_body)[:200]}")
-    refusal = refusal_in(exchange.request_body, exchange.response_body, exchange.url)
+    refusal = refusal_in(exchange.request_body, exchange.response_body, exchange.url, cut=exchange.cut)
     if refusal is None:
         return None
     words = f"HTTP {exchange.status}, and in the body: {refusal.message[:200]}"
@@ -112,7 +112,8 @@ def failure_of(exchange: Exchange) -> Failure | None:
 def _is_unreadable(exchange: Exchange) -> bool:
     """A model's answer that is neither JSON, nor lines of JSON, nor a stream of events: no client can read it."""
     request, body = exchange.request_body, exchange.response_body
-    if not (isinstance(request, Mapping) and "model" in request) or not isinstance(body, str | None):
+    asks = asks_model(request, exchange.url) or (isinstance(request, Mapping) and "model" in request)
+    if not asks or not isinstance(body, str | None) or events_of(body):
         return False
     lines = (body or "").strip().splitlines()
     return not any(line.startswith(_EVENTS) for line in lines[:3]) and not (lines and all(map(_is_json, lines)))

@@ -52,7 +52,7 @@ def kind_of_status(status: int, body: object) -> str:
 
 def kind_of_refusal(refusal: Refusal) -> str:
     """The kind of failure that a body without an error status tells. One that nobody knows may pass: it is retried."""
-    if refusal.type == "no_answer":
+    if refusal.type in ("no_answer", "cut_off"):
         return "malformed"
     text = f"{refusal.type} {refusal.message}".lower()
     if refusal.code is not None and refusal.code >= 400:

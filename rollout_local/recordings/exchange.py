@@ -73,7 +73,8 @@ class Exchange:
     and path, so a fallback to another model can be told from another question. Bodies are parsed JSON, or
     text, or None; an SSE stream is its raw text. `status` is None after a failure, which `error` names
     (`timeout`, `connection`). `started` is `time.time()`; `duration` and `retry_after` are in seconds.
-    `replayed` is true where the recording answered and no provider was called.
+    `replayed` is true where the recording answered and no provider was called. `cut`: the caller closed the
+    response before its end.
     """
 
     scope: str
@@ -89,6 +90,7 @@ class Exchange:
     started: float
     duration: float
     replayed: bool
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -310,6 +310,7 @@ class Recording:
                 started=call.started,
                 duration=seconds,
                 replayed=replayed,
+                cut=answer.cut,
             )
         )
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rollout_local.errors import Paused
-from rollout_local.providers.cost import CHARACTERS_PER_TOKEN, FIRST_OUTPUT_TOKENS, Spend
+from rollout_local.providers.cost import CHARACTERS_PER_TOKEN, FIRST_OUTPUT_TOKENS, Spend, cost_of
 from rollout_local.recordings import Exchange
 
 PRICES = {"m": (1_000_000.0, 1_000_000.0)}  # one dollar a token
@@ -94,6 +94,25 @@ def test_an_answer_without_usage_counts_by_its_characters_and_that_is_said_once(
         spend.settle(exchange(response_body=answer))
     assert spend.spent == 2 * (len(str(REQUEST)) // CHARACTERS_PER_TOKEN + 300 // CHARACTERS_PER_TOKEN)
     assert said == ["m"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"choices": [{"message": {"content": "ab", "reasoning_content": "t" * 300}}]},
+        {"choices": [{"message": {"content": "ab", "tool_calls": [{"function": {"arguments": "t" * 300}}]}}]},
+        {"content": [{"type": "thinking", "thinking": "t" * 300}, {"type": "text", "text": "ab"}]},
+        {"message": {"content": "ab", "thinking": "t" * 300}, "done": True},
+        'data: {"choices":[{"delta":{"reasoning":"' + "t" * 300 + '"}}]}\n\n'
+        'data: {"choices":[{"delta":{"content":"ab"},"finish_reason":"stop"}]}\n\n',
+    ],
+)
+def test_what_a_model_thought_and_passed_to_tools_is_in_the_estimate(answer: Any) -> None:
+    told = cost_of(exchange(response_body=answer), PRICES)
+    words_in = len(str(REQUEST)) // CHARACTERS_PER_TOKEN
+    assert told.usd is not None
+    assert told.estimated
+    assert words_in + 302 // CHARACTERS_PER_TOKEN <= told.usd <= words_in + 380 // CHARACTERS_PER_TOKEN
 
 
 def test_a_report_counts_what_was_not_seen_of_the_calls() -> None:

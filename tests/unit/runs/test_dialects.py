@@ -109,6 +109,18 @@ OPENAIS = {
     "finish reason error": Answer(choice("error")),
     "a filter": Answer(choice("content_filter")),
     "an error in mid-stream": stream(DELTA, {"error": {"message": "Overloaded", "code": 503}}),
+    "an error in mid-stream that is no JSON": Answer(
+        f"data: {json.dumps(DELTA)}\n\nevent: error\ndata: upstream connect error\n\n", SSE
+    ),
+    "a stream without an end": stream(DELTA, DELTA),
+    "null": Answer("null"),
+    "a choice without a message": Answer(
+        {"id": "x", "object": "chat.completion", "model": "m", "choices": [{"index": 0, "finish_reason": "stop"}]}
+    ),
+    "Cloudflare's": Answer(
+        {"success": False, "errors": [{"code": 3040, "message": "Capacity temporarily exceeded"}], "result": None}
+    ),
+    "MiniMax's": Answer({"id": "x", "choices": None, "base_resp": {"status_code": 1002, "status_msg": "rate limit"}}),
     "a status": Answer({"error": {"message": "Too many", "type": "requests"}}, status=429),
     "no JSON": Answer("<html>Bad gateway</html>", "text/html"),
     "nothing": Answer(""),
@@ -139,6 +151,8 @@ DIALECTS = {
                                              "code": "rate_limit_exceeded", "message": "x"}}}),
         "an error in mid-stream": stream({"type": "response.output_text.delta", "delta": "ye"},
                                          {"type": "error", "code": "server_error", "message": "x"}),
+        "a stream without an end": stream({"type": "response.created", "response": {"status": "in_progress"}},
+                                          {"type": "response.output_text.delta", "delta": "ye"}),
     }),
     "Anthropic": Dialect("/v1/messages", {**CHAT, "max_tokens": 9}, {
         "an error": Answer({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}),
@@ -146,6 +160,13 @@ DIALECTS = {
         "a refusal": Answer({**CLAUDE, "stop_reason": "refusal"}),
         "an error in mid-stream": stream({"type": "error", "error": {"type": "overloaded_error", "message": "x"}},
                                          name="error"),
+        "a stream without an end": stream(
+            {"type": "message_start", "message": CLAUDE},
+            {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "ye"}}),
+        "a refusal in a stream": stream(
+            {"type": "message_start", "message": CLAUDE},
+            {"type": "message_delta", "delta": {"stop_reason": "refusal"}}, {"type": "message_stop"}),
         "a status": Answer({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
                            status=529),
     }, "anthropic/m"),
@@ -157,11 +178,15 @@ DIALECTS = {
         "an empty answer": Answer({"candidates": [{"finishReason": "OTHER", "index": 0}]}),
         "an error in mid-stream": stream({"candidates": [{"content": {"parts": [{"text": "ye"}]}}]},
                                          {"error": {"code": 503, "message": "x", "status": "UNAVAILABLE"}}),
+        "a stream without an end": stream({"candidates": [{"content": {"parts": [{"text": "ye"}]}}]}),
         "an error in a list": Answer([{"error": {"code": 429, "message": "x", "status": "RESOURCE_EXHAUSTED"}}]),
     }, "gemini/m"),
     "Bedrock": Dialect("/model/m/converse", BEDROCK, {
         "a message": Answer({"message": "Too many requests, please wait before trying again."}),
         "an error of a type": Answer({"__type": "ThrottlingException", "message": "Rate exceeded"}),
+        "an internal failure": Answer({"Output": {"__type": "com.amazon.coral.service#InternalFailure"},
+                                       "Version": "1.0"}),
+        "null": Answer("null"),
         "no output": Answer({"usage": {"inputTokens": 3}, "stopReason": "end_turn"}),
         "a guardrail": Answer({"output": {"message": {"role": "assistant", "content": []}},
                                "stopReason": "guardrail_intervened"}),
@@ -173,6 +198,7 @@ DIALECTS = {
         "an exception": frames(("throttlingException", {"message": "Too many requests"})),
         "an exception in mid-stream": frames(BEGINS, said("ye"), ("modelStreamErrorException", {"message": "x"})),
         "a filter": frames(BEGINS, ("messageStop", {"stopReason": "content_filtered"})),
+        "no end": frames(BEGINS, said("ye")),
         "a guardrail": frames(("messageStop", {"stopReason": "guardrail_intervened"})),
         "a status": Answer({"message": "Rate exceeded"}, status=429),
     }),
@@ -203,6 +229,8 @@ DIALECTS = {
         "an error": Answer({"error": "model runner has unexpectedly stopped"}),
         "an error in mid-stream": stream({"model": "m", "message": {"role": "assistant", "content": "ye"}},
                                          {"error": "model runner has stopped"}, type=LINES),
+        "a stream without an end": stream(
+            {"model": "m", "message": {"role": "assistant", "content": "ye"}, "done": False}, type=LINES),
         "no message": Answer({"model": "m", "created_at": "2026-01-01T00:00:00Z", "done": True}),
         "a status": Answer({"error": "model not found"}, status=404),
     }, "ollama_chat/m"),
@@ -210,6 +238,14 @@ DIALECTS = {
         "an error": Answer({"error": "model runner has unexpectedly stopped"}),
         "no response": Answer({"model": "m", "done": True}),
     }, "ollama/m"),
+    "Cohere": Dialect("/v2/chat", CHAT, {
+        "a message": Answer({"message": "please wait and try again"}),
+        "an error": Answer({"id": "x", "finish_reason": "ERROR", "message": {"role": "assistant", "content": []}}),
+        "a filter": Answer({"finish_reason": "ERROR_TOXIC", "message": {"role": "assistant", "content": []}}),
+        "a stream without an end": stream(
+            {"type": "message-start", "delta": {"message": {"role": "assistant", "content": []}}},
+            {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": "ye"}}}}),
+    }),
 }  # fmt: skip
 OWN = ("context_length", "content_filter")
 """What the candidate itself brought about: its own failure in these words, and never an answer."""
@@ -403,6 +439,44 @@ def test_no_text_of_the_reflection_model_is_taken_from_an_error(asking: Asking, 
                                           url="http://h" + dialect.path))  # fmt: skip
             assert failure is not None
             assert (failure.kind, how != "raised") == ("content_filter", True), (shape, live)
+
+
+WHOLE = [
+    (CHAT, "/v1/chat/completions", stream(DELTA, {"id": "x", "choices": [{"delta": {}, "finish_reason": "stop"}]})),
+    (CHAT, "/v1/chat/completions", Answer(f"data: {json.dumps(DELTA)}\n\ndata: [DONE]\n\n", SSE)),
+    (CHAT, "/v1/messages", stream(
+        {"type": "message_start", "message": CLAUDE},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "ye"}},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}, {"type": "message_stop"})),
+    ({"model": "m", "input": "hi"}, "/v1/responses", stream(
+        {"type": "response.output_text.delta", "delta": "ye"},
+        {"type": "response.completed", "response": {"output": [{"content": [{"text": "ye"}]}]}})),
+    ({"contents": []}, "/v1beta/models/m:streamGenerateContent", stream(
+        {"candidates": [{"content": {"parts": [{"text": "ye"}]}, "finishReason": "STOP"}]})),
+    (CHAT, "/api/chat", stream({"message": {"content": "ye"}, "done": False}, {"message": {"content": ""},
+                                                                               "done": True}, type=LINES)),
+    (CHAT, "/v2/chat", stream({"type": "content-delta", "delta": {"message": {"content": {"text": "ye"}}}},
+                              {"type": "message-end", "delta": {"finish_reason": "COMPLETE"}})),
+    (BEDROCK, "/model/m/converse-stream", frames(BEGINS, said("ye"), ("messageStop", {"stopReason": "end_turn"}))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("request_body", "path", "answer"), WHOLE, ids=range(len(WHOLE)))
+def test_a_stream_that_came_to_its_end_is_an_answer(request_body: Any, path: str, answer: Answer) -> None:
+    asked = exchange(request_body=request_body, response_body=answer.read, url="http://h" + path)
+    assert failure_of(asked) is None
+    assert read_call(request_body, answer.read, "http://h" + path).output == "ye"
+
+
+def test_a_stream_that_its_reader_left_is_no_failure() -> None:
+    left = exchange(request_body=CHAT, response_body=stream(DELTA).read, url="http://h/v1/chat/completions", cut=True)
+    assert failure_of(left) is None
+
+
+def test_what_an_agent_of_the_users_answers_in_words_of_its_own_is_an_answer() -> None:
+    for answer in ({"reply": "yes"}, {"message": "yes"}, "yes"):
+        asked = exchange(request_body={"messages": [], "input": "?"}, response_body=answer, url="http://h/agent")
+        assert failure_of(asked) is None
 
 
 def test_what_an_aws_stream_said_and_took_is_read() -> None:
