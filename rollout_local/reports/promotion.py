@@ -232,12 +232,11 @@ def _texts(evidence: Evidence) -> Texts:
 
 def _volatile(evidence: Evidence) -> Volatile:
     run = evidence.run
-    known = run["cost_usd"] or any(trial["cost_usd"] is not None for trial in evidence.trials)
     costs = _measured(evidence, "cost_usd", python_statistics.fmean)
     latencies = _measured(evidence, "latency_ms", python_statistics.median)
     found: Volatile = {
         "cost": {
-            "total_usd": run["cost_usd"] if known else None, "per_task_before": costs[0], "per_task_after": costs[1],
+            "total_usd": run["cost_usd"], "per_task_before": costs[0], "per_task_after": costs[1],
         },
         "latency_ms": {"before": latencies[0], "after": latencies[1]},
         "created_at": run["created_at"],

@@ -227,7 +227,7 @@ class _Runner:
         config = self.setup.config
         spend = Spend(
             config.max_cost,
-            self.row["cost_usd"] if not fresh else 0.0,
+            0.0 if fresh else self.row["cost_usd"] or 0.0,
             config.prices,
             self._unpriced(journal),
             self._estimated(journal),

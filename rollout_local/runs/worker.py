@@ -138,10 +138,12 @@ def retry(store: Store, reference: str, request: int | None = None) -> str:
     """Queue a new attempt of a run that has ended; the old one's evidence is kept. Returns its id.
 
     `request` is the request that this carries out. Raises `Refused` for a run that has not ended: it is resumed, not
-    tried anew.
+    tried anew; `NotConfirmed` for one from elsewhere, which stays what it is.
     """
     row = reads.run(store, reference)
     status = RunStatus(row["status"])
+    if status.is_terminal():
+        trust.require(store, row)
     if not status.is_terminal() or not queue.enqueue(store, row["id"], status, now(), fresh=True, request=request):
         msg = f"run {row['id']} is {status}; only a run that has ended is tried anew (`rollout optimize run` goes on)"
         raise Refused(msg)

@@ -288,8 +288,10 @@ class Journal:
             chain.append(db, self.run_id, "reflections", _insert(db, "reflections", row))
             if trace is not None:
                 _insert_trace(db, trace, self.run_id, None, self._redactor)
-                spent = sum(span.cost_usd or 0.0 for span in trace.spans)
-                db.execute("UPDATE runs SET cost_usd = cost_usd + ? WHERE id = ?", (spent, self.run_id))
+                spent = [span.cost_usd for span in trace.spans if span.cost_usd is not None]
+                if spent:
+                    added = "UPDATE runs SET cost_usd = coalesce(cost_usd, 0) + ? WHERE id = ?"
+                    db.execute(added, (sum(spent), self.run_id))
         return reply
 
     def add_proposal(self, row: Mapping[str, Any]) -> int:

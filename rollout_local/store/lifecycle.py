@@ -40,7 +40,7 @@ def begin_attempt(store: Store, run_id: str, *, pid: int, host: str, at: str) ->
     with store.write() as db:
         number = int(db.execute("SELECT attempt + 1 FROM runs WHERE id = ?", (run_id,)).fetchone()[0])
         db.execute(
-            "UPDATE runs SET attempt = ?, metric_calls = 0, trial_count = 0, error_count = 0, cost_usd = 0,"
+            "UPDATE runs SET attempt = ?, metric_calls = 0, trial_count = 0, error_count = 0, cost_usd = NULL,"
             " degraded = 0, baseline_candidate_id = NULL, best_candidate_id = NULL, stop_reason = NULL,"
             " message = NULL, phase = NULL, finished_at = NULL, wants_fresh = 0, rev = rev + 1 WHERE id = ?",
             (number, run_id),

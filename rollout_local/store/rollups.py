@@ -40,11 +40,11 @@ _TASKS = """
 _PHASES = """
     WITH counted AS (SELECT run_id, attempt, phase, sum(superseded_by IS NULL) AS asked,
         sum(superseded_by IS NULL AND NOT reused) AS spent, sum(superseded_by IS NULL AND score IS NULL) AS errors,
-        sum(coalesce(cost_usd, 0)) AS cost_usd FROM trials GROUP BY run_id, attempt, phase)
+        sum(cost_usd) AS cost_usd FROM trials GROUP BY run_id, attempt, phase)
     SELECT coalesce(k.run_id, p.run_id) AS run_id, coalesce(k.phase, p.phase) AS phase
     FROM counted k FULL JOIN phase_calls p USING (run_id, attempt, phase)
     WHERE k.asked IS NOT p.asked OR k.spent IS NOT p.spent OR k.errors IS NOT p.errors
-        OR abs(k.cost_usd - p.cost_usd) > 1e-6
+        OR abs(k.cost_usd - p.cost_usd) > 1e-6 OR (k.cost_usd IS NULL) != (p.cost_usd IS NULL)
 """
 
 _RUNS = """
@@ -103,7 +103,7 @@ _ANEW = (
     "DELETE FROM phase_calls",
     """INSERT INTO phase_calls (run_id, attempt, phase, asked, spent, errors, cost_usd)
         SELECT run_id, attempt, phase, sum(superseded_by IS NULL), sum(superseded_by IS NULL AND NOT reused),
-            sum(superseded_by IS NULL AND score IS NULL), sum(coalesce(cost_usd, 0)) FROM trials
+            sum(superseded_by IS NULL AND score IS NULL), sum(cost_usd) FROM trials
         GROUP BY run_id, attempt, phase""",
     f"""UPDATE runs SET (trial_count, error_count, metric_calls) = (
         SELECT trials, errors, calls FROM ({_RUNS}) w WHERE w.run_id = runs.id)

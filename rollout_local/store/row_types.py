@@ -90,7 +90,7 @@ class RunRow(TypedDict):
     metric_calls: int
     trial_count: int
     error_count: int
-    cost_usd: float
+    cost_usd: float | None
     attempt: int
     baseline_candidate_id: int | None
     best_candidate_id: int | None
@@ -133,7 +133,7 @@ class PhaseCallsRow(TypedDict):
     asked: int
     spent: int
     errors: int
-    cost_usd: float
+    cost_usd: float | None
 
 
 class CandidateRow(TypedDict):
@@ -452,7 +452,7 @@ class RunSummaryRow(TypedDict):
     optimizer: str
     metric_calls: int
     metric_call_budget: int
-    cost_usd: float
+    cost_usd: float | None
     attempt: int
     baseline_val: float | None
     best_val: float | None

@@ -27,7 +27,7 @@ from sqlite_utils import Database, Migrations
 from rollout_local import locks
 from rollout_local.errors import Paused, StoreError
 from rollout_local.redaction import Redactor
-from rollout_local.store import chain, ddl_durable, ddl_programs, ddl_releases, fixed
+from rollout_local.store import chain, ddl_costs, ddl_durable, ddl_programs, ddl_releases, fixed
 from rollout_local.store.ddl import TABLES, TRIGGERS, VIEWS
 
 Tell = Callable[[str], None]
@@ -139,6 +139,12 @@ def _narrow_keys(db: Database) -> None:
     db.execute("INSERT INTO new_traces SELECT * FROM traces")
     db.execute("DROP TABLE traces")
     db.execute("ALTER TABLE new_traces RENAME TO traces")
+
+
+@migrations(name="0011_unknown_costs")
+def _unknown_costs(db: Database) -> None:
+    for statement in ddl_costs.STATEMENTS:
+        db.execute(statement)
 
 
 class Store:

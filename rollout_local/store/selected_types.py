@@ -27,7 +27,7 @@ class ShortRun(TypedDict):
     metric_calls: int
     trial_count: int
     error_count: int
-    cost_usd: float
+    cost_usd: float | None
     attempt: int
     baseline_candidate_id: int | None
     best_candidate_id: int | None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-import sysconfig
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -20,6 +19,7 @@ from pydantic import ValidationError
 from rollout_local.domain.dataset import Task
 from rollout_local.domain.target import AgentResult, Candidate, Target, TargetKind, as_result
 from rollout_local.errors import InputError, ModuleMissing, NotFound
+from rollout_local.library_code import is_library_code
 from rollout_local.targets.decorated import Decorated
 from rollout_local.targets.function import FunctionTarget, TargetFunction
 from rollout_local.targets.hosted import advice_on_unlisted, forget_stand_in, hosted_sdk
@@ -174,7 +174,6 @@ def load_modules(names: Iterable[str], folder: Path) -> None:
         _import(name, folder)
 
 
-_LIBRARY = sysconfig.get_path("stdlib")
 _registering: set[str] = set()
 """Modules that have registered a target."""
 _importing: list[str] = []
@@ -199,10 +198,7 @@ def _forget(home: str) -> None:
 
 def _lies_in(module: object, home: str) -> bool:
     return any(
-        isinstance(place, str)
-        and not place.startswith((OURS, _LIBRARY))
-        and "site-packages" not in Path(place).parts
-        and Path(place).resolve().is_relative_to(home)
+        isinstance(place, str) and not is_library_code(place) and Path(place).resolve().is_relative_to(home)
         for place in _places_of(module)
     )
 

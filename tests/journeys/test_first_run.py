@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from rollout_local.simulator import Simulator
+from rollout_local.store.schema import open_store
 from tests.conftest import Project
 
 Make = Callable[..., Project]
@@ -114,8 +116,6 @@ def test_every_trial_has_a_trace_with_its_model_calls(make_project: Make, simula
     project = make_project(simulate().url)
     price = ["--price", "sim-student=1,2"]
     project.document("optimize", "run", *project.flags, "--max-metric-calls", "10", *price)
-    from rollout_local.store.schema import open_store
-
     with open_store(project.folder / "rollout.db", create=False) as store:
         trials = store.rows("SELECT * FROM trials")
         spans = store.rows("SELECT s.* FROM spans s JOIN traces t ON t.id = s.trace_id WHERE t.trial_id IS NOT NULL")
@@ -123,6 +123,20 @@ def test_every_trial_has_a_trace_with_its_model_calls(make_project: Make, simula
     assert all(json.loads(span["input"])[0]["role"] == "system" for span in spans)
     assert all(span["tokens_in"] and span["cost_usd"] and span["model"] == "sim-student" for span in spans)
     assert all(trial["cost_usd"] for trial in trials)
+
+
+def test_a_cost_that_is_not_known_is_no_zero_anywhere(make_project: Make, simulate: Simulate) -> None:
+    project = make_project(simulate().url)
+    done = project.document("optimize", "run", *project.flags, "--max-metric-calls", "10")
+    shown = project.document("optimize", "show", done["run_id"])
+    assert shown["cost_usd"] is None
+    assert {phase["cost_usd"] for phase in shown["calls"].values()} == {None}
+    assert project.document("optimize", "list")[0]["cost_usd"] is None
+    assert done["report"]["volatile"]["cost"]["total_usd"] is None
+    assert re.search(r"cost_usd +unknown", project.rollout("optimize", "show", "latest").stdout)
+    with open_store(project.folder / "rollout.db", create=False) as store:
+        assert [row["cost_usd"] for row in store.rows("SELECT cost_usd FROM run_summary")] == [None]
+    assert "whole" in project.rollout("db", "check").stdout
 
 
 def test_a_reflection_model_that_answers_in_plain_text_still_improves_the_prompt(
@@ -150,8 +164,6 @@ def test_rate_limits_change_neither_winner_nor_scores(make_project: Make, simula
     project.url = simulate(faults="429:0.3:retry-after=0.01").url
     stormy = project.document("optimize", "run", *project.flags, *flags)
     assert stormy["digest"] == calm["digest"]
-    from rollout_local.store.schema import open_store
-
     with open_store(project.folder / "rollout.db", create=False) as store:
         assert store.rows("SELECT 1 FROM trials WHERE outcome != 'scored' AND superseded_by IS NULL") == []
 

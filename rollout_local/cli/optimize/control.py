@@ -1,4 +1,4 @@
-"""`optimize cancel`, `pause`: requests to whoever runs a run."""
+"""`optimize cancel`, `pause`, `retry`, `watch`: requests to whoever runs a run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 
 from rollout_local.cli.optimize.group import optimize
 from rollout_local.cli.optimize.output import db_flag, follow
+from rollout_local.cli.optimize.trusting import confirmed, trust_flag
 from rollout_local.cli.options import common, database, print_json
 
 
@@ -29,12 +30,16 @@ def pause(*, run: str, db_path: Path, as_json: bool, quiet: bool, no_color: bool
 
 @optimize.command()
 @click.argument("run")
+@trust_flag
 @common
-def retry(*, run: str, db_path: Path, as_json: bool, quiet: bool, no_color: bool) -> None:  # noqa: ARG001
+def retry(
+    *, run: str, trust: bool, db_path: Path, as_json: bool, quiet: bool, no_color: bool,  # noqa: ARG001
+) -> None:  # fmt: skip
     """Queue a new attempt of a run that has ended; the old one's evidence is kept."""
     from rollout_local.runs import worker
 
     with database(db_path) as store:
+        confirmed(store, run, trusted=trust, changes={})
         run_id = worker.retry(store, run)
     if as_json:
         print_json({"run_id": run_id, "status": "queued"})

@@ -71,6 +71,7 @@ def show(*, run: str, db_path: Path, as_json: bool, quiet: bool, no_color: bool)
     said = {
         **row,
         "target_url": json.loads(row["config_json"]).get("target_url"), "frontier": frontier,
+        "cost_usd": "unknown" if row["cost_usd"] is None else row["cost_usd"],
         "tags": ", ".join(json.loads(row["tags_json"])) or None, "tasks": _sizes(json.loads(row["split_json"])),
     }  # fmt: skip
     print_table(["field", "value"], [[name, str(said[name])] for name in shown_fields if said[name] is not None])

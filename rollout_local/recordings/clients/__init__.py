@@ -73,6 +73,7 @@ SWITCHES: tuple[Client, ...] = (
     Client("litellm-routes", "litellm.rust_bridge.catalog", (), litellm_routes.patches),
     Client("threads", "threading", (), thread_starts.thread_patches),
     Client("thread-pools", "concurrent.futures.thread", (), thread_starts.pool_patches),
+    Client("thread-pool-workers", "multiprocessing.pool", (), thread_starts.worker_patches),
     Client("multiprocessing", "multiprocessing.process", (), multiprocessing_starts.patches),
 )
 

@@ -1,28 +1,37 @@
-"""threading and concurrent.futures: what a trial hands to a thread is the trial's.
+"""threading, concurrent.futures and multiprocessing's thread pools: what a trial hands to a thread is the trial's.
 
-Invariant: work in a thread pool, and a thread that its process waits for, is in the scope of whoever handed it over, so
-that its requests, their errors and their cost are the trial's. A daemon thread is nobody's: exporters and caches live
-in those. An executor's thread takes no scope by itself, since it outlives the trial that happened to start it.
+Invariant: work in a thread pool, and a thread that its process waits for or that runs the user's code, is in the scope
+of whoever handed it over, so that its requests, their errors and their cost are the trial's. A library's daemon thread
+is nobody's: exporters and caches live in those. A pool's own thread takes no scope by itself, since it outlives the
+trial that happened to start it.
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from typing import Any
 
 from rollout_local.errors import StopSearch
+from rollout_local.library_code import is_library_code
 from rollout_local.recordings import scopes
 from rollout_local.recordings.clients.hooks import Patch
 from rollout_local.tracing import collecting, current_collector
 
-_POOLS = "concurrent.futures.thread"
+_POOLS = ("concurrent.futures.thread", "multiprocessing.pool")
 
 
 def pool_patches(module: Any) -> Iterator[Patch]:
     """What to replace in `concurrent.futures.thread`."""
     yield Patch(module.ThreadPoolExecutor, "submit", _submitting)
+
+
+def worker_patches(module: Any) -> Iterator[Patch]:
+    """What to replace in `multiprocessing.pool`; its pools of processes are not for this."""
+    for name in ("apply_async", "_map_async", "imap", "imap_unordered"):
+        yield Patch(module.Pool, name, functools.partial(_handing_over, module.ThreadPool))
 
 
 def thread_patches(module: Any) -> Iterator[Patch]:
@@ -38,20 +47,53 @@ def _submitting(original: Callable[..., Any]) -> Callable[..., Any]:
     return submit
 
 
+def _handing_over(thread_pool: type, original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def hand_over(pool: Any, work: Callable[..., Any], /, *values: Any, **settings: Any) -> Any:
+        carries = isinstance(pool, thread_pool) and scopes.scope_name()
+        return original(pool, _answering(_carrying(work)) if carries else work, *values, **settings)
+
+    return hand_over
+
+
+def _answering(work: Callable[..., Any]) -> Callable[..., Any]:
+    """Work that fails where the run ends: its pool takes no other exception for an answer, and would wait for one."""
+
+    @functools.wraps(work)
+    def answered(*values: Any, **settings: Any) -> Any:
+        try:
+            return work(*values, **settings)
+        except StopSearch as stop:
+            raise RuntimeError(str(stop)) from stop
+
+    return answered
+
+
 def _starting(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def start(thread: Any) -> Any:
-        if scopes.scope_name() not in ("", scopes.IMPORT) and _is_waited_for(thread):
+        if scopes.scope_name() not in ("", scopes.IMPORT) and _is_the_trials(thread):
             thread.run = _ending_quietly(_carrying(thread.run))
         return original(thread)
 
     return start
 
 
-def _is_waited_for(thread: Any) -> bool:
-    """No daemon, and none of an executor's."""
-    of_an_executor = getattr(getattr(thread, "_target", None), "__module__", "") == _POOLS
-    return not thread.daemon and not of_an_executor
+def _is_the_trials(thread: Any) -> bool:
+    """None of a pool's; and one that its process waits for, or that begins in the user's code."""
+    begins = inspect.unwrap(_function_of(thread))
+    if getattr(begins, "__module__", "") in _POOLS:
+        return False
+    code = getattr(begins, "__code__", None)
+    return not thread.daemon or (code is not None and not is_library_code(code.co_filename))
+
+
+def _function_of(thread: Any) -> Callable[..., Any]:
+    """What a thread runs: the function that it was given, or the `run` of its class."""
+    function = getattr(thread, "_target", None) or type(thread).run
+    while isinstance(function, functools.partial):
+        function = function.func
+    return getattr(function, "__func__", function)  # type: ignore[no-any-return]
 
 
 def _carrying(work: Callable[..., Any]) -> Callable[..., Any]:

@@ -100,7 +100,7 @@ function apply(found) {
   live.dirty = true;
   for (const name of ["metric_calls", "error_count", "trial_count"]) show(name, counted(found[name]));
   show("left", found.left ? ` · ${found.left}` : "");
-  show("cost_usd", found.cost_usd ? `$${found.cost_usd.toFixed(4)}` : "$0");
+  show("cost_usd", found.cost_usd ? `$${found.cost_usd.toFixed(4)}` : found.cost_usd === 0 ? "$0" : "unknown");
   for (const place of document.querySelectorAll('[data-live="calls"]')) place.value = found.metric_calls;
   if (found.trials.length) live.since = found.trials[found.trials.length - 1].id;
   add(found.trials, found.skipped);

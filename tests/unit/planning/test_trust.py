@@ -155,6 +155,20 @@ def test_a_worker_lets_a_run_from_elsewhere_wait_and_runs_it_where_it_is_told_to
     assert f"run {run_id} was made elsewhere and will " in done.stderr
 
 
+def test_a_finished_run_from_elsewhere_that_may_not_be_tried_anew_stays_finished(
+    project: Project, opened: Store
+) -> None:
+    run_id = reads.run(opened, "latest")["id"]
+    with opened.write() as db:
+        db.execute("UPDATE runs SET status = 'completed'")
+    refused = project.rollout("optimize", "retry", run_id)
+    assert refused.returncode == 1
+    assert 'import the module "target"' in refused.stderr
+    assert reads.run(opened, run_id)["status"] == "completed"
+    assert project.rollout("optimize", "retry", run_id, "--trust").returncode == 0
+    assert reads.run(opened, run_id)["status"] == "queued"
+
+
 def test_a_verifier_from_elsewhere_is_named_and_used_only_once_it_is_registered_here(
     project: Project, opened: Store
 ) -> None:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,26 @@ def _in_a_thread(ask_it: Callable[[], str]) -> str:
     return told[0] if told else "nothing"
 
 
+def _in_a_daemon(ask_it: Callable[[], str]) -> str:
+    told: list[str] = []
+    thread = threading.Thread(target=lambda: told.append(ask_it()), daemon=True)
+    thread.start()
+    thread.join()
+    return told[0] if told else "nothing"
+
+
+def _in_a_pool_of_threads(ask_it: Callable[[], str]) -> str:
+    with ThreadPool(2) as pool:
+        return pool.map(lambda _: ask_it(), [None])[0]
+
+
+def _in_a_pool_of_the_module(ask_it: Callable[[], str]) -> str:
+    try:
+        return next(_KEPT_POOL.imap(lambda _: ask_it(), [None]))
+    except RuntimeError:
+        return "sorry"
+
+
 def _caught(ask_it: Callable[[], str]) -> str:
     try:
         return ask_it()
@@ -208,7 +229,11 @@ def _in_a_loop(ask_it: Callable[[], str]) -> str:
 
 
 _KEPT = ThreadPoolExecutor(1)
-THREADS = [_in_an_executor, _in_an_executor_of_the_module, _in_a_thread, _in_a_loop, _caught]
+_KEPT_POOL = ThreadPool(1)
+THREADS = [
+    _in_an_executor, _in_an_executor_of_the_module, _in_a_thread, _in_a_daemon, _in_a_pool_of_threads,
+    _in_a_pool_of_the_module, _in_a_loop, _caught,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("how", THREADS)

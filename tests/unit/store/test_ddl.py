@@ -111,14 +111,14 @@ def counted(store, run_id, attempt):
         row["phase"]: (row["asked"], row["spent"], row["errors"], row["cost"])
         for row in store.rows(
             "SELECT phase, sum(superseded_by IS NULL) AS asked, sum(superseded_by IS NULL AND NOT reused) AS spent,"
-            " sum(superseded_by IS NULL AND score IS NULL) AS errors, sum(coalesce(cost_usd, 0)) AS cost"
+            " sum(superseded_by IS NULL AND score IS NULL) AS errors, sum(cost_usd) AS cost"
             f" {of} GROUP BY 1",
             parameters,
         )
     }
     run = store.row(
         "SELECT count(*) AS trials, sum(superseded_by IS NULL AND score IS NULL) AS errors,"
-        " sum(coalesce(cost_usd, 0)) AS cost,"
+        " sum(cost_usd) AS cost,"
         f" sum(superseded_by IS NULL AND phase = 'searching' AND NOT reused) AS calls {of}",
         parameters,
     )
