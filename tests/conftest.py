@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -45,11 +44,15 @@ def _refuse_other_hosts(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(_refuse_other_hosts)
 
 
-class _SysOfThreads(ModuleType):
-    """`sys` for `threading`: in Python 3.11 two threads that start at once under a tracer may refuse each other.
+_tracing = threading.RLock()
+os.register_at_fork(after_in_child=_tracing._at_fork_reinit)  # type: ignore[attr-defined]
 
-    `sys.settrace` raises while another thread is inside it, which an audit hook written in Python makes possible, and
-    the thread whose tracer is refused dies before its first line (`_PyEval_SetTrace` in CPython 3.11's ceval.c).
+
+class _SysOfThreads(ModuleType):
+    """`sys` for `threading`, whose threads get their tracers one at a time.
+
+    In Python 3.11 `sys.settrace` raises while another thread is inside it, which an audit hook written in Python makes
+    possible, and a thread whose tracer is refused dies (`_PyEval_SetTrace` in CPython 3.11's ceval.c).
     """
 
     def __getattr__(self, name: str) -> Any:
@@ -57,15 +60,28 @@ class _SysOfThreads(ModuleType):
 
     @staticmethod
     def settrace(function: Any) -> None:
-        for _ in range(1000):
-            with contextlib.suppress(RuntimeError):
-                return sys.settrace(function)
-            time.sleep(0.0001)
-        return sys.settrace(function)
+        with _tracing:
+            sys.settrace(function)
+
+
+def _trace_threads_one_at_a_time() -> None:
+    from coverage.collector import Collector
+
+    install = Collector._installation_trace
+
+    def installed(collector: Any, *event: Any) -> Any:
+        with _tracing:
+            return install(collector, *event)
+
+    Collector._installation_trace = installed  # type: ignore[method-assign]
+    hook = threading._trace_hook  # type: ignore[attr-defined]
+    if isinstance(getattr(hook, "__self__", None), Collector):
+        threading.settrace(hook.__self__._installation_trace)
 
 
 if sys.version_info < (3, 12):
     threading._sys = _SysOfThreads("sys")  # type: ignore[attr-defined]
+    _trace_threads_one_at_a_time()
 
 
 @functools.cache
@@ -95,12 +111,12 @@ Store.select = _holding_rows(Store.select)  # type: ignore[method-assign]
 
 
 UNMEASURED = (
-    "browser", "faults", "contracts/test_engine.py", "contracts/test_program.py",
+    "browser", "faults", "contracts/test_engine.py", "contracts/test_optimizers.py", "contracts/test_program.py",
     "journeys/test_failing_target.py", "journeys/test_isolate.py", "journeys/test_places.py", "journeys/test_prints.py",
     "journeys/test_program.py", "journeys/test_replay.py", "journeys/test_secrets.py", "journeys/test_shipped.py",
-    "journeys/test_target_url.py", "unit/recordings/test_kill.py", "unit/recordings/test_threads.py",
-    "unit/reports/test_statistics.py", "unit/runs/test_dialects.py", "unit/store/test_check.py",
-    "unit/store/test_landed.py", "unit/ui/test_security.py",
+    "journeys/test_target_url.py", "unit/isolation/test_child.py", "unit/recordings/test_kill.py",
+    "unit/recordings/test_threads.py", "unit/reports/test_statistics.py", "unit/runs/test_dialects.py",
+    "unit/store/test_check.py", "unit/store/test_landed.py", "unit/ui/test_security.py",
 )  # fmt: skip
 """Tests that run for long on lines that others reach too: measuring their coverage would double their time."""
 

@@ -16,7 +16,7 @@ from rollout_local.reports.escape import visible
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rollout_local.store.row_types import CandidateRow
+    from rollout_local.store.row_types import CandidateRow, RunRow
     from rollout_local.store.selected_types import ListedRun
 
 
@@ -64,19 +64,27 @@ def show(*, run: str, db_path: Path, as_json: bool, quiet: bool, no_color: bool)
         }
         print_json(document)
         return
-    shown_fields = ("id", "name", "project", "tags", "run_ref", "status", "phase", "stop_reason", "message",
-                    "target_id", "target_url", "tasks", "optimizer", "seed", "attempt", "metric_calls",
-                    "metric_call_budget", "cost_usd", "frontier", "degraded", "created_at", "started_at",
-                    "heartbeat_at", "last_event_at", "finished_at", "log_dir", "recording")  # fmt: skip
-    said = {
-        **row,
-        "target_url": json.loads(row["config_json"]).get("target_url"), "frontier": frontier,
-        "cost_usd": "unknown" if row["cost_usd"] is None else row["cost_usd"],
-        "tags": ", ".join(json.loads(row["tags_json"])) or None, "tasks": _sizes(json.loads(row["split_json"])),
-    }  # fmt: skip
-    print_table(["field", "value"], [[name, str(said[name])] for name in shown_fields if said[name] is not None])
+    said = _said(row, frontier)
+    print_table(["field", "value"], [[name, str(said[name])] for name in _SHOWN if said[name] is not None])
     columns = ["number", "status", "train_mean", "train_n", "val_mean", "val_n", "holdout_mean", "holdout_n"]
     print_table(columns, [_cells(candidate) for candidate in candidates], color=not no_color)
+
+
+_SHOWN = (
+    "id", "name", "project", "tags", "run_ref", "status", "phase", "stop_reason", "message", "target_id", "target_url",
+    "tasks", "optimizer", "seed", "attempt", "metric_calls", "metric_call_budget", "cost_usd", "frontier", "degraded",
+    "created_at", "started_at", "heartbeat_at", "last_event_at", "finished_at", "log_dir", "recording",
+)  # fmt: skip
+
+
+def _said(row: RunRow, frontier: int) -> dict[str, object]:
+    """A run's fields as they are printed."""
+    return {
+        **row,
+        "target_url": json.loads(row["config_json"]).get("target_url"), "frontier": frontier,
+        "tags": ", ".join(json.loads(row["tags_json"])) or None, "tasks": _sizes(json.loads(row["split_json"])),
+        "cost_usd": "unknown" if row["cost_usd"] is None else row["cost_usd"],
+    }  # fmt: skip
 
 
 def _cells(row: CandidateRow) -> list[object]:

@@ -77,7 +77,9 @@ ANSWERED = {
     "a message": {"type": "message", "content": [{"type": "text", "text": "hi"}]},
     "a response": {"object": "response", "error": None, "output": [{"content": [{"text": "hi"}]}]},
     "a stream": sse(DELTA) + "data: [DONE]\n\n",
-    "a stream that speaks of errors": sse({"choices": [{"delta": {"content": '{"error": "x"}'}}]}),
+    "a stream that speaks of errors": sse(
+        {"choices": [{"delta": {"content": '{"error": "x"}'}, "finish_reason": "stop"}]}
+    ),
     "ollama": {"message": {"content": "hi"}, "done": True},
     "a candidate": {"candidates": [{"content": {"parts": [{"text": "hi"}]}, "finishReason": "STOP"}]},
 }  # fmt: skip

@@ -80,7 +80,7 @@ def test_a_new_attempt_clears_what_is_shown_and_keeps_every_row(store, journal):
 
     assert lifecycle.begin_attempt(store, "opt_1", pid=7, host="there", at="2026") == 2
     after = reads.run(store, "opt_1")
-    assert [after[name] for name in shown] == [0, 0, 0, 0, 0, None, None, None, None, None, None]
+    assert [after[name] for name in shown] == [0, 0, 0, None, 0, None, None, None, None, None, None]
     assert (after["attempt"], after["status"], after["rev"]) == (2, "failed", before["rev"] + 1)
     assert len(reads.final_trials(store, "opt_1", 1)) == 2
     assert len(reads.candidates(store, "opt_1", 1)) == 1
