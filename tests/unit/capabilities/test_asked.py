@@ -7,6 +7,7 @@ import pytest
 from rollout_local.capabilities import promote, promote_as_asked
 from rollout_local.domain.run import RunStatus
 from rollout_local.errors import Refused
+from rollout_local.planning import trust
 from rollout_local.runs import worker
 from rollout_local.stop import StopFlag
 from rollout_local.store import lifecycle, reads, releases
@@ -129,6 +130,7 @@ def test_what_a_worker_does_not_know_is_left_for_whoever_does(store, agent_run):
 
 def test_several_workers_queue_a_retry_once(store, agent_run):
     agent_run(status=RunStatus.FAILED)
+    trust.confirm(store, reads.run(store, "opt_run"))
     request = ask(store, "retry")
     heed_at_once(store, 8)
     run = reads.run(store, "opt_run")
