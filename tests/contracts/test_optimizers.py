@@ -91,7 +91,13 @@ CASES = {
                       "max_labeled_demos": 1}}},
     ),
 }  # fmt: skip
-LONG = {"mipro without demonstrations", "simba with a number", "simba without demonstrations"}
+LONG = {
+    "few shots, then mipro",
+    "mipro in minibatches",
+    "mipro without demonstrations",
+    "simba with a number",
+    "simba without demonstrations",
+}
 """Cases that differ from another in their settings alone."""
 
 

@@ -58,7 +58,9 @@ def rows(project: Project, statement: str) -> list[Any]:
         return db.execute(statement).fetchall()
 
 
-@pytest.mark.parametrize("optimizer", ["mipro", "bettertogether", pytest.param("simba", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "optimizer", ["bettertogether", *(pytest.param(name, marks=pytest.mark.long) for name in ("mipro", "simba"))]
+)
 def test_a_whole_run_has_a_report_keeps_its_budget_and_is_reproduced(
     nursery: Nursery, tmp_path: Path, simulate: Simulate, optimizer: str
 ) -> None:

@@ -343,6 +343,7 @@ SAYS_YES = parse_spec({"checks": [{"type": "contains", "value": "yes"}]}, "says-
 
 HOW = ("raised", "swallowed", "streamed")
 """Who asks cannot read the answer, takes it for a good one, or takes it so piece by piece."""
+MOSTLY_SWALLOWED = ("swallowed", *(pytest.param(how, marks=pytest.mark.long) for how in ("raised", "streamed")))
 
 
 def asks(asking: Asking, dialect: Dialect, how: str) -> Callable[..., Any]:
@@ -392,7 +393,7 @@ def test_no_grade_of_a_judge_is_taken_from_an_error(
         assert live[:2] in {("provider_error", None), ("verifier_error", None)}, (shape, live)
 
 
-@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("how", MOSTLY_SWALLOWED)
 @pytest.mark.parametrize("name", DIALECTS)
 def test_nor_is_one_of_a_check_that_asks_a_model_itself(asking: Asking, name: str, how: str) -> None:
     _asked_by_the_check[:] = [asks(asking, DIALECTS[name], how)]
@@ -427,7 +428,7 @@ def own_check(task: Task, output: str) -> float:
     return float(_asked_by_the_check[0]() == "yes, all is well")
 
 
-@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("how", MOSTLY_SWALLOWED)
 @pytest.mark.parametrize("name", DIALECTS)
 def test_no_text_of_the_reflection_model_is_taken_from_an_error(asking: Asking, name: str, how: str) -> None:
     dialect = DIALECTS[name]
