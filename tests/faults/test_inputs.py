@@ -182,7 +182,6 @@ def digest_under(project: Project, seeds: list[str], calm: Calm) -> None:
         assert json.loads(out)["digest"] == calm.digest
 
 
-@pytest.mark.long
 def test_another_hash_seed_from_outside_gives_the_same_digest(make_one: Make, simulate: Simulate, calm: Calm) -> None:
     digest_under(make_one(simulate().url), ["random"], calm)
 

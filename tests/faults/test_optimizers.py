@@ -86,7 +86,7 @@ def test_a_whole_run_has_a_report_keeps_its_budget_and_is_reproduced(
     [
         pytest.param("simba", 4, marks=pytest.mark.long),
         pytest.param("simba", 1, marks=pytest.mark.long),
-        pytest.param("mipro", 4, marks=pytest.mark.long),
+        ("mipro", 4),
         pytest.param("bettertogether", 4, marks=pytest.mark.long),
     ],
 )

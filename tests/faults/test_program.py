@@ -122,7 +122,6 @@ def killed_at(count: int, nursery: Nursery, folder: Path, simulator: Simulator, 
     ]
 
 
-@pytest.mark.long
 def test_a_program_killed_at_4_points_and_in_a_merge_goes_on_to_the_same_digest(
     nursery: Nursery, tmp_path: Path, simulator: Simulator, whole: Whole
 ) -> None:

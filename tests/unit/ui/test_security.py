@@ -390,7 +390,6 @@ def test_hostile_text_is_text_on_every_page(copy: Path, site: Open, payload: str
     assert not any(acting in json.dumps(live.json(), ensure_ascii=False) for acting in "\u202e\x1b\x00")
 
 
-@pytest.mark.long
 def test_a_megabyte_in_every_name_breaks_nothing(copy: Path, site: Open) -> None:
     poison(copy, "very long name " * 70_000, "abs(random()) % 10 = 0")
     opened = site(copy)
