@@ -2,6 +2,8 @@
 
 Each archive in `tests/landed` is the starter's project after `optimize run --max-metric-calls 30` against the
 simulator, made by checking out the commit that brought the migration that it is named after.
+
+0006 to 0010 landed together with 0011, so no file ends with one of them.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ DIGESTS = {  # as the version that made the file said it
     "0003_releases": "sha256:f70d44af1353bbf1799ad1a281add25c295f8e0815d70654c8ffd34add6b7f09",
     "0004_reuse": "sha256:f70d44af1353bbf1799ad1a281add25c295f8e0815d70654c8ffd34add6b7f09",
     "0005_programs": "sha256:3e8cfaa6727f98db439302c91c62ecab4d7163cf5bc4f61faa4b75359a23a4df",
+    "0011_unknown_costs": "sha256:3e8cfaa6727f98db439302c91c62ecab4d7163cf5bc4f61faa4b75359a23a4df",
 }
+NEVER_LAST = ("0006", "0007", "0008", "0009", "0010")
 
 
 @pytest.fixture(params=LANDED, ids=NAMES)
@@ -46,9 +50,10 @@ def landed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str
         yield request.param.name.removesuffix(".tar.gz"), tmp_path
 
 
-def test_every_migration_but_the_newest_left_a_file() -> None:
+def test_every_migration_that_landed_last_left_a_file() -> None:
     names = [migration.name for migration in migrations._migrations]
-    assert NAMES == sorted(DIGESTS) == [name for name in names if name <= NAMES[-1]]
+    landed_last = [name for name in names if not name.startswith(NEVER_LAST)]
+    assert NAMES == sorted(DIGESTS) == [name for name in landed_last if name <= NAMES[-1]]
 
 
 def test_it_was_made_by_the_version_it_is_named_after(landed: tuple[str, Path]) -> None:
@@ -71,7 +76,7 @@ def test_it_migrates_is_whole_and_reproduces(landed: tuple[str, Path], monkeypat
         run_id = reads.run(store, "latest")["id"]
         assert queue.enqueue(store, run_id, RunStatus.COMPLETED, "2026", fresh=True)
         assert queue.claim(store) is not None
-        assert "is of format 0" in found.note
+        assert ("is of format 0" in found.note) == (name < "0006")
 
 
 @pytest.mark.parametrize("after", range(0, 60, 4))
