@@ -19,7 +19,8 @@ from rollout_local.planning import environment
 from rollout_local.planning.practice_warnings import cautions
 from rollout_local.planning.setup import Setup, insert, prepare, require_runnable
 from rollout_local.planning.target import find_target
-from rollout_local.reports.report import Report, parse
+from rollout_local.reports.report import Report
+from rollout_local.reports.standing import standing
 from rollout_local.runs.progress import Silent, Watch
 from rollout_local.runs.runner import execute
 from rollout_local.search.arguments import by_name
@@ -27,6 +28,7 @@ from rollout_local.search.optimizers import optimizer_named
 from rollout_local.search.task_model import configured, connection_of, is_configured
 from rollout_local.store import reads
 from rollout_local.store.schema import Store, open_store
+from rollout_local.store.stored_run import StoredRun
 from rollout_local.targets.program import ProgramTarget
 from rollout_local.targets.registry import modules_of, require_no_import
 
@@ -172,9 +174,9 @@ def _merges(config: RunConfig) -> bool:
 
 def _result(store: Store, run_id: str, status: RunStatus, stop_reason: str | None, message: str) -> RunResult:
     row = reads.run(store, run_id)
-    report = reads.newest_report(store, run_id, row["attempt"])
+    report = standing(store, run_id, row["attempt"], StoredRun(row).config)
     best = None
     if row["best_candidate_id"] is not None:
         components = json.loads(reads.candidate(store, row["best_candidate_id"])["components_json"])
         best = Candidate(components=components)
-    return RunResult(run_id, status, stop_reason, message, best, parse(report) if report else None)
+    return RunResult(run_id, status, stop_reason, message, best, report)

@@ -22,7 +22,8 @@ from rollout_local.domain.target import TEXT_COMPONENT
 from rollout_local.errors import InputError, Refused
 from rollout_local.reports import promotion as reports
 from rollout_local.reports.evidence import texts_of
-from rollout_local.reports.report import GateReport, Report, parse
+from rollout_local.reports.report import GateReport, Report
+from rollout_local.reports.standing import standing
 from rollout_local.store import reads, releases
 from rollout_local.store.row_types import CommandRow, NewPromotion, PromotionRow, RunRow
 from rollout_local.store.schema import Store
@@ -203,8 +204,7 @@ def _report(store: Store, run: RunRow) -> Report | None:
     """The run's newest report, made anew where none was stored; None where the run is not completed."""
     if run["status"] != RunStatus.COMPLETED:
         return None
-    stored = reads.newest_report(store, run["id"], run["attempt"])
-    return parse(stored) if stored else reports.build(store, run)
+    return standing(store, run["id"], run["attempt"], StoredRun(run).config) or reports.build(store, run)
 
 
 def _problems(

@@ -18,6 +18,7 @@ from typing import Any, TypedDict, cast
 from rollout_local.domain.dataset import SplitName
 from rollout_local.domain.identity import content_hash
 from rollout_local.reports import promotion
+from rollout_local.reports.gates import INTERVAL
 from rollout_local.reports.report import Report, parse
 from rollout_local.reports.statistics import mean
 from rollout_local.store import reads
@@ -88,6 +89,8 @@ class Rows(TypedDict):
 
 FORMAT = 1
 REPORT_LEFT_OUT = frozenset({"format", "run_id", "attempt", "status", "simulated", "target_failures", "volatile"})
+VERDICT_LEFT_OUT = frozenset({"outcome", "more_tasks"})
+"""What reports said later than format 1 and follows from what they said before, like the gate of the interval."""
 
 
 @dataclass(frozen=True)
@@ -201,4 +204,8 @@ def _trial(row: NumberedTrial, number: int) -> CanonicalTrial:
 def _report(report: Report) -> dict[str, object]:
     kept: dict[str, object] = {name: value for name, value in report.items() if name not in REPORT_LEFT_OUT}
     calls = {phase: {"asked": c["asked"], "errors": c["errors"]} for phase, c in report["calls"].items()}
-    return kept | {"calls": calls, "budget": {"asked": report["budget"]["asked"]}}
+    asked = [gate for gate in report["gates"] if gate["name"] != INTERVAL]
+    verdict = {name: value for name, value in report["verdict"].items() if name not in VERDICT_LEFT_OUT}
+    return kept | {
+        "calls": calls, "budget": {"asked": report["budget"]["asked"]}, "gates": asked, "verdict": verdict,
+    }  # fmt: skip

@@ -1,20 +1,23 @@
 """What a promotion asks for, what was seen, and the verdict: every gate says in a sentence how it stands.
 
-Two gates always stand: another text than the baseline's, and a run that is not degraded. The lift has to be
-above 0 in any case; `--min-holdout-improvement` and `--confidence` ask for more. Whether the lift may be luck
-is said with gates or without.
+Four gates always stand: another text than the baseline's, a run that is not degraded, a lift above 0 (or as high as
+`--min-holdout-improvement` asks), and an interval of it above 0 (at 95 %, or at the level that `--confidence` asks).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import cast
 
-from rollout_local.reports.report import Verdict
-from rollout_local.reports.statistics import TIE, Interval, Paired
+from rollout_local.reports.report import GateReport, Outcome, Verdict
+from rollout_local.reports.statistics import MOST_TASKS, TIE, Paired, tasks_to_decide
 from rollout_local.reports.wording import number, percent, signed, spread, tasks_counted
 
 DEFAULT_CONFIDENCE = 0.95
+INTERVAL = "interval"
+"""The gate of the interval at the usual level, where the run asks for none."""
+OF_THE_INTERVAL = (INTERVAL, "confidence")
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,26 @@ class Gate:
     sentence: str
 
 
+def judge(
+    least_lift: float | None,
+    confidence: float | None,
+    pairs: Paired,
+    *,
+    changed: bool,
+    degraded_why: str,
+    best: int,
+) -> tuple[list[GateReport], Verdict]:
+    """The gates of a run that asks for this lift and this confidence, and the verdict on its best candidate."""
+    found = gates(least_lift, confidence, pairs, changed=changed, degraded_why=degraded_why)
+    said = verdict(found, pairs, confidence or DEFAULT_CONFIDENCE, changed=changed, best=best)
+    return [cast("GateReport", asdict(gate)) for gate in found], said
+
+
 def gates(
     least_lift: float | None, confidence: float | None, pairs: Paired, *, changed: bool, degraded_why: str
 ) -> list[Gate]:
-    """The gates of a run that asks for this lift and this confidence, the strictest reason to refuse first."""
-    found = [_changed(changed), _degraded(degraded_why), _lift(least_lift, pairs.lift)]
-    if confidence is not None:
-        found.append(_confidence(confidence, pairs.interval))
-    return found
+    """What is asked and what was seen, the strictest reason to refuse first."""
+    return [_changed(changed), _degraded(degraded_why), _lift(least_lift, pairs.lift), _above_zero(confidence, pairs)]
 
 
 def _changed(changed: bool) -> Gate:
@@ -63,30 +78,49 @@ def _lift(asked: float | None, lift: float | None) -> Gate:
     return Gate(name, asked=asked or 0.0, seen=lift, met=met, sentence=sentence)
 
 
-def _confidence(confidence: float, interval: Interval | None) -> Gate:
-    if interval is None:
+def _above_zero(asked: float | None, pairs: Paired) -> Gate:
+    """The interval of the lift lies above 0, at the level that the run asks for or at the usual one."""
+    name, level = (INTERVAL, DEFAULT_CONFIDENCE) if asked is None else ("confidence", asked)
+    if pairs.interval is None:
         sentence = "There are too few holdout tasks for an interval."
-        return Gate("confidence", asked=confidence, seen=None, met=False, sentence=sentence)
-    low, met = interval[0], interval[0] > TIE
-    sentence = f"The {percent(confidence)} interval of the lift begins at {signed(low)}; asked is above 0."
-    return Gate("confidence", asked=confidence, seen=low, met=met, sentence=sentence)
+        return Gate(name, asked=level, seen=None, met=False, sentence=sentence)
+    low = pairs.interval[0]
+    sentence = f"The {percent(level)} interval of the lift begins at {signed(low)}; asked is above 0."
+    return Gate(name, asked=level, seen=low, met=low > TIE, sentence=sentence)
 
 
 def verdict(found: Sequence[Gate], pairs: Paired, confidence: float, *, changed: bool, best: int) -> Verdict:
-    """`{promote, sentence, may_be_luck, luck_sentence}`; `promote` is that every gate is met.
+    """What to do, in a word and a sentence.
 
-    `may_be_luck` is false only where the interval lies above 0 and the permutation test agrees.
+    *promote* where every gate is met; *undecided* where all are but that of the interval: a lift that luck alone may
+    give; *do not promote* otherwise. `may_be_luck` is false only where the interval lies above 0.
     """
     unmet = [gate for gate in found if not gate.met]
     may_be_luck, luck_sentence = luck(pairs, confidence, changed=changed)
-    if unmet:
-        sentence = f"Do not promote: {_lowered(unmet[0].sentence)}"
-        sentence = " ".join([sentence, *(gate.sentence for gate in unmet[1:] if changed)])
-    else:
+    outcome: Outcome = "promote"
+    more = None
+    if not unmet:
         sentence = f"Promote candidate {best}: it lifts the holdout mean by {_measured(pairs, confidence)}."
+    elif all(gate.name in OF_THE_INTERVAL for gate in unmet):
+        outcome, more = "undecided", tasks_to_decide(pairs.lift or 0.0, pairs.n, pairs.sd, confidence)
+        sentence = (
+            f"Undecided: candidate {best} lifts the holdout mean by {_measured(pairs, confidence)}, which luck alone"
+            f" may do; {_would_decide(more)}"
+        )
+    else:
+        outcome = "do_not_promote"
+        reasons = [gate.sentence for gate in unmet if gate.name not in OF_THE_INTERVAL]
+        sentence = " ".join([f"Do not promote: {_lowered(reasons[0])}", *(reasons[1:] if changed else ())])
     return {
-        "promote": not unmet, "sentence": sentence, "may_be_luck": may_be_luck, "luck_sentence": luck_sentence,
+        "outcome": outcome, "more_tasks": more, "promote": outcome == "promote", "sentence": sentence,
+        "may_be_luck": may_be_luck, "luck_sentence": luck_sentence,
     }  # fmt: skip
+
+
+def _would_decide(more: int | None) -> str:
+    if more is None:
+        return f"more than {MOST_TASKS:,} holdout tasks would be needed to decide a lift so small."
+    return f"about {tasks_counted(more)} more on the holdout would decide a lift of this size."
 
 
 def luck(pairs: Paired, confidence: float, *, changed: bool) -> tuple[bool, str]:
@@ -100,7 +134,7 @@ def luck(pairs: Paired, confidence: float, *, changed: bool) -> tuple[bool, str]
     reached = (
         f"the {percent(confidence)} interval is {spread(pairs.interval)}, permutation p = {number(pairs.permutation_p)}"
     )
-    if pairs.interval[0] > TIE and pairs.permutation_p <= 1 - confidence + TIE:
+    if pairs.interval[0] > TIE:
         return False, f"The lift is unlikely to be luck: {reached}."
     return True, f"The lift may be luck: {reached}; {_could_show(pairs)}"
 

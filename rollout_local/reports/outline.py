@@ -11,13 +11,15 @@ from rollout_local.domain.dataset import SPLITS
 from rollout_local.domain.run import Phase
 from rollout_local.reports import failures
 from rollout_local.reports.blocks import Block, Case, Grid, Heading, Lines, Say, Side, Tone, diff
-from rollout_local.reports.report import Movement, Report, ScoreSummary, TaskSide
+from rollout_local.reports.report import Movement, Outcome, Report, ScoreSummary, TaskSide
 from rollout_local.reports.wording import money, number, percent, signed, spread, tasks_counted, words
 
 SIMULATED = (
     "SIMULATED: the models in this run were a scripted simulator. It shows how the tool works, "
     "and says nothing about any real model."
 )
+
+TONES: dict[Outcome, Tone] = {"promote": Tone.GOOD, "undecided": Tone.NOTE, "do_not_promote": Tone.BAD}
 
 
 def outline(report: Report) -> list[Block]:
@@ -31,7 +33,7 @@ def _head(report: Report) -> Iterator[Block]:
     yield Heading(f"Promotion report: {target['id']} ({words(target['kind'])})", level=1)
     if report.get("simulated"):
         yield Say(SIMULATED, Tone.NOTE)
-    yield Say(verdict["sentence"], Tone.GOOD if verdict["promote"] else Tone.BAD)
+    yield Say(verdict["sentence"], TONES[verdict["outcome"]])
     yield Say(verdict["luck_sentence"], Tone.NOTE if verdict["may_be_luck"] else Tone.GOOD)
     if report["degraded"]:
         yield Say(report["degraded_why"], Tone.BAD)

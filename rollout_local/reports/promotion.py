@@ -21,7 +21,8 @@ measure differently (cost, latency, times) stands under `volatile` alone. The ke
     prompt_length                   {before, after} in characters
     overlap                         {longest_ngram, copied_fraction, examples, in_baseline: {…}}, see `overlap`
     gates                           [{name, asked, seen, met, sentence}]
-    verdict                         {promote, sentence, may_be_luck, luck_sentence}
+    verdict                         {outcome (promote, undecided, do_not_promote), more_tasks (that would decide it),
+                                    promote, sentence, may_be_luck, luck_sentence}
     volatile                        {cost {total_usd, per_task_before, per_task_after}, latency_ms {before, after},
                                     created_at, started_at, finished_at, bypassed [sentence] only where there are any}
 """
@@ -31,20 +32,18 @@ from __future__ import annotations
 import statistics as python_statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Literal, TypeVar, cast
 
 from rollout_local.domain.dataset import SPLITS, SplitName
 from rollout_local.domain.run import Phase, RunStatus
 from rollout_local.reports import failures, pairing
 from rollout_local.reports.evidence import Evidence, gather, texts_of
-from rollout_local.reports.gates import DEFAULT_CONFIDENCE, gates, verdict
+from rollout_local.reports.gates import DEFAULT_CONFIDENCE, judge
 from rollout_local.reports.overlap import overlap
 from rollout_local.reports.report import (
     CandidateReport,
     Compared,
     Decision,
-    GateReport,
     Head,
     PhaseCount,
     Report,
@@ -61,7 +60,7 @@ from rollout_local.store.schema import Store
 
 Document = TypeVar("Document")
 
-FORMAT = 1
+FORMAT = 2
 """Counts what a report says and how it is reckoned: two of one format over the same rows are the same."""
 
 
@@ -190,8 +189,10 @@ def _decision(evidence: Evidence) -> Decision:
     differences = [pair.lift for pair in pairing.pairs(evidence, "holdout")]
     found = paired(differences, confidence)
     why = _why_degraded(evidence)
-    asked = gates(evidence.least_lift, evidence.confidence, found, changed=evidence.changed, degraded_why=why)
-    number = evidence.best["number"]
+    gates, verdict = judge(
+        evidence.least_lift, evidence.confidence, found, changed=evidence.changed, degraded_why=why,
+        best=evidence.best["number"],
+    )  # fmt: skip
     return {
         "degraded": bool(why),
         "degraded_why": why,
@@ -201,8 +202,8 @@ def _decision(evidence: Evidence) -> Decision:
             "losses": found.losses, "ties": found.ties, "smallest_detectable_lift": found.smallest_detectable_lift,
             "standard_error": standard_error(found.sd, found.n), "confidence": confidence,
         },
-        "gates": [cast("GateReport", asdict(gate)) for gate in asked],
-        "verdict": verdict(asked, found, confidence, changed=evidence.changed, best=number),
+        "gates": gates,
+        "verdict": verdict,
     }  # fmt: skip
 
 

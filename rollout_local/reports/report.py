@@ -7,7 +7,7 @@ of this type lacks, an older report may lack, too.
 from __future__ import annotations
 
 import json
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from rollout_local.domain.dataset import SplitName
 
@@ -168,9 +168,15 @@ class GateReport(TypedDict):
     sentence: str
 
 
-class Verdict(TypedDict):
-    """Whether to promote, and whether the lift may be luck."""
+Outcome = Literal["promote", "undecided", "do_not_promote"]
+"""`undecided` is a lift that was seen, but whose interval reaches zero."""
 
+
+class Verdict(TypedDict):
+    """Whether to promote, and whether the lift may be luck. `more_tasks` would decide what is undecided."""
+
+    outcome: Outcome
+    more_tasks: int | None
     promote: bool
     sentence: str
     may_be_luck: bool

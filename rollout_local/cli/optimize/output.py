@@ -25,14 +25,14 @@ def db_flag(path: Path) -> str:
 def say_outcome(store: Store, outcome: Outcome, *, as_json: bool, color: bool, db_path: Path) -> None:
     """The report, how the run stands, and what to type next."""
     from rollout_local.reports.digest import digest as digest_of
-    from rollout_local.reports.report import parse
+    from rollout_local.reports.standing import standing
     from rollout_local.store import reads
+    from rollout_local.store.stored_run import StoredRun
 
     document = result = None
     if outcome.status == "completed":  # else nothing is read: it may have ended because that cannot be done any more
         row = reads.run(store, outcome.run_id)
-        text = reads.newest_report(store, outcome.run_id, row["attempt"])
-        document = None if text is None else parse(text)
+        document = standing(store, row["id"], row["attempt"], StoredRun(row).config)
         result = None if document is None else digest_of(store, row)
     if as_json:
         print_json({

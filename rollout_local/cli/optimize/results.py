@@ -35,18 +35,18 @@ def report(
 ) -> int:  # fmt: skip
     """The promotion report: best against baseline on the holdout."""
     from rollout_local.reports import blame as library
-    from rollout_local.reports.report import parse
+    from rollout_local.reports.standing import standing
     from rollout_local.store import reads
+    from rollout_local.store.stored_run import StoredRun
 
     with database(db_path, reads=True) as store:
         row = reads.run(store, run)
-        text = reads.newest_report(store, row["id"], row["attempt"])
-        origin = library.blame(store, row) if text is not None and (as_json or form == "json") else None
-    if text is None:
+        document = standing(store, row["id"], row["attempt"], StoredRun(row).config)
+        origin = library.blame(store, row) if document is not None and (as_json or form == "json") else None
+    if document is None:
         command = f"rollout optimize run {row['id']}{db_flag(db_path)}"
         msg = f"run {row['id']} has no report yet (status {row['status']}); finish it with `{command}`"
         raise InputError(msg)
-    document = parse(text)
     if as_json or form == "json":
         print_json({**document, "blame": origin})
     else:

@@ -8,9 +8,10 @@ from typing import TypedDict
 from markupsafe import Markup
 
 from rollout_local.domain.dataset import SPLITS, SplitName
-from rollout_local.domain.run import RunStatus
+from rollout_local.domain.run import RunConfig, RunStatus
 from rollout_local.reports.escape import one_line, visible
-from rollout_local.reports.report import Report, parse
+from rollout_local.reports.report import Report
+from rollout_local.reports.standing import standing
 from rollout_local.reports.wording import number
 from rollout_local.store import catalog, reads
 from rollout_local.store.stored_run import StoredRun
@@ -130,8 +131,7 @@ def heartbeat_of(run: RunVisit) -> Heartbeat:
 
 def newest_report(run: RunVisit) -> Report | None:
     """The promotion report of the attempt, or None."""
-    text = reads.newest_report(run.store, run.id, run.attempt)
-    return parse(text) if text else None
+    return standing(run.store, run.id, run.attempt, RunConfig.model_validate(run.config))
 
 
 def leaders(run: RunVisit) -> list[Leader]:

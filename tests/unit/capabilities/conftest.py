@@ -111,7 +111,7 @@ class CodeTarget:
         return AgentResult(output="")
 
 
-SPLIT = {"train": ["t0", "t1"], "val": ["t2"], "holdout": ["t3", "t4", "t5"], "note": ""}
+SPLIT = {"train": ["t0", "t1"], "val": ["t2"], "holdout": [f"t{n}" for n in range(3, 9)], "note": ""}
 
 
 def write_run(

@@ -8,6 +8,7 @@ from rollout_local.capabilities import changed_text, diff, finish, get, load, pr
 from rollout_local.cli.options import database
 from rollout_local.domain.run import RunStatus
 from rollout_local.errors import InputError, Refused
+from rollout_local.reports.promotion import FORMAT
 from rollout_local.store import lifecycle, reads, releases
 from rollout_local.store.schema import open_store
 from rollout_local.targets.capability import CapabilityTarget
@@ -50,7 +51,7 @@ def test_a_preview_is_a_unified_diff_of_both_files_with_the_gates_and_writes_not
     assert "-Answer with one word.\n+Answer with the name of the team.\n" in shown.diff
     assert '-version: "1.0.0"   # bumped by promote\n+version: "1.0.1"' in shown.diff
     assert (shown.source, shown.destination) == ("support@1.0.0", "support@1.0.1")
-    assert [gate["name"] for gate in shown.gates] == ["changed", "not_degraded", "holdout_lift"]
+    assert [gate["name"] for gate in shown.gates] == ["changed", "not_degraded", "holdout_lift", "interval"]
     assert "luck" in shown.luck
     assert shown.problems == ()
     assert shown.document()["destination"] == "support@1.0.1"
@@ -350,10 +351,18 @@ def test_several_components_are_written_as_one_json_file(store, code_run, tmp_pa
     assert (tmp_path / "prompts.json").read_text() == '{\n  "a": "1",\n  "b": "3"\n}\n'
 
 
+def test_what_is_undecided_is_promoted_by_force_alone(store, code_run, tmp_path):
+    few = {"train": ["t0"], "val": ["t1"], "holdout": ["t2", "t3", "t4"], "note": ""}
+    run = code_run(split=few)
+    assert "interval of the lift begins at" in refusal(store, run, to=tmp_path / "p")
+    assert not (tmp_path / "p").exists()
+    assert promote(store, run, to=tmp_path / "p", force=True, reason="a trial", **ME).forced
+
+
 def test_the_stored_report_is_the_one_that_is_asked(store, code_run, tmp_path):
     run = code_run()
     gate = {"name": "confidence", "asked": 0.9, "seen": 0, "met": False, "sentence": "Not enough."}
-    report = json.dumps({"gates": [gate], "verdict": {"luck_sentence": ""}})
+    report = json.dumps({"format": FORMAT, "gates": [gate], "verdict": {"luck_sentence": ""}})
     lifecycle.add_report(store, run["id"], run["attempt"], report, AT)
     assert refusal(store, run, to=tmp_path / "p").startswith("Not enough. Go on")
 

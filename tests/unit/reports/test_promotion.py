@@ -9,7 +9,9 @@ from rollout_local.errors import InputError
 from rollout_local.reports import promotion
 from rollout_local.reports.digest import digest
 from rollout_local.reports.evidence import gather
+from rollout_local.reports.standing import standing
 from rollout_local.store import lifecycle
+from rollout_local.store.stored_run import StoredRun
 
 
 def report_of(builder):
@@ -154,7 +156,7 @@ def test_a_confidence_gate_asks_for_an_interval_above_zero(make_run, improve):
         "name": "confidence", "asked": 0.999, "seen": low, "met": False,
         "sentence": f"The 99.9 % interval of the lift begins at {low:+.3f}; asked is above 0.",
     }  # fmt: skip
-    assert surer["verdict"]["promote"] is False
+    assert (surer["verdict"]["outcome"], surer["verdict"]["promote"]) == ("undecided", False)
     assert surer["verdict"]["may_be_luck"] is True
 
 
@@ -166,7 +168,8 @@ def test_a_confidence_gate_is_not_met_by_a_single_task(make_run):
     run.best(1)
     report = report_of(run)
     assert gate(report, "confidence")["met"] is False
-    assert "too few holdout tasks" in report["verdict"]["sentence"]
+    assert "too few holdout tasks" in gate(report, "confidence")["sentence"]
+    assert report["verdict"]["outcome"] == "undecided"
 
 
 def test_the_baseline_that_stays_best_is_an_honest_no(make_run):
@@ -177,6 +180,8 @@ def test_the_baseline_that_stays_best_is_an_honest_no(make_run):
     assert (report["holdout"]["lift"], report["holdout"]["interval"]) == (0.0, [0.0, 0.0])
     assert (report["improved"], report["regressed"]) == ([], [])
     assert report["verdict"] == {
+        "outcome": "do_not_promote",
+        "more_tasks": None,
         "promote": False,
         "sentence": "Do not promote: no text did better than the baseline, which stays best.",
         "may_be_luck": True,
@@ -214,9 +219,52 @@ def test_few_tasks_may_be_luck_even_where_all_improve(make_run):
     run.scores(1, "holdout", [1.0, 1.0, 1.0])
     run.best(1)
     verdict = report_of(run)["verdict"]
-    assert verdict["promote"] is True
-    assert verdict["may_be_luck"] is True
+    assert (verdict["outcome"], verdict["promote"], verdict["may_be_luck"]) == ("undecided", False, True)
     assert "3 tasks reliably show lifts of" in verdict["luck_sentence"]
+
+
+def test_a_lift_whose_interval_reaches_zero_is_undecided_and_says_what_would_decide_it(make_run):
+    run = make_run(sizes=(1, 1, 12))
+    run.scores(0, "holdout", [0.0] * 12)
+    run.candidate(1, "Better.")
+    run.scores(1, "holdout", [1.0, 1.0] + [0.0] * 10)
+    run.best(1)
+    report = report_of(run)
+    verdict, (low, high) = report["verdict"], report["holdout"]["interval"]
+    assert (verdict["outcome"], verdict["promote"], verdict["may_be_luck"]) == ("undecided", False, True)
+    assert low < 0
+    assert verdict["sentence"] == (
+        f"Undecided: candidate 1 lifts the holdout mean by +0.167 (12 tasks, 95 % interval {low:+.3f} to {high:+.3f}),"
+        f" which luck alone may do; about {verdict['more_tasks']} tasks more on the holdout would decide a lift of this"
+        " size."
+    )
+    assert 20 <= verdict["more_tasks"] <= 40
+    assert [found["name"] for found in report["gates"] if not found["met"]] == ["interval"]
+
+
+@pytest.mark.parametrize("asked", [0.0, 0.1])
+def test_a_lift_that_is_asked_for_and_seen_is_undecided_too_where_it_may_be_luck(make_run, asked):
+    run = make_run(sizes=(1, 1, 4), config={"min_holdout_improvement": asked})
+    run.scores(0, "holdout", [0.0, 0.0, 0.0, 0.0])
+    run.candidate(1, "Better.")
+    run.scores(1, "holdout", [1.0, 0.0, 0.0, 0.0])
+    run.best(1)
+    assert report_of(run)["verdict"]["outcome"] == "undecided"
+
+
+def test_a_report_of_an_older_format_is_judged_as_this_one_judges(make_run, store):
+    run = make_run(sizes=(1, 1, 3))
+    run.scores(0, "holdout", [0.0, 0.0, 0.25])
+    run.candidate(1, "Better.")
+    run.scores(1, "holdout", [1.0, 1.0, 1.0])
+    run.best(1)
+    newest = report_of(run)
+    older = json.loads(json.dumps(newest)) | {"format": 1, "gates": newest["gates"][:-1]}
+    older["verdict"] = {"promote": True, "sentence": "Promote.", "may_be_luck": True, "luck_sentence": "It may be."}
+    lifecycle.add_report(store, run.run_id, run.attempt, canonical_json(older), run.stamp)
+    seen = standing(store, run.run_id, run.attempt, StoredRun(run.row).config)
+    assert promotion.rounded(seen["verdict"]) == newest["verdict"]
+    assert promotion.rounded(seen["gates"]) == newest["gates"]
 
 
 def test_two_equal_differences_are_too_few_to_tell(make_run):

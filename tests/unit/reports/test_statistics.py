@@ -15,6 +15,7 @@ from rollout_local.reports.statistics import (
     smallest_detectable_lift,
     standard_deviation,
     standard_error,
+    tasks_to_decide,
 )
 
 MIXED = [0.5, 0.25, 0.0, 0.75, -0.25, 0.5, 0.25, 0.0, 0.5, 1.0]
@@ -164,3 +165,19 @@ def test_a_few_wins_among_ties_are_no_evidence_for_a_gate(wins):
     found = interval(differences, 0.95)
     assert found is not None
     assert found[0] <= 0.0
+
+
+def test_what_would_decide_a_lift_is_what_reliably_shows_it():
+    more = tasks_to_decide(0.2, 12, 0.4)
+    assert smallest_detectable_lift(12 + more, 0.4) <= 0.2 < smallest_detectable_lift(12 + more - 1, 0.4)
+
+
+@pytest.mark.parametrize(("n", "more"), [(1, 5), (3, 3), (5, 1)])
+def test_six_equal_differences_decide(n, more):
+    assert tasks_to_decide(1.0, n, 0.0) == more
+    assert interval([1.0] * (n + more))[0] > 0 >= interval([1.0] * (n + more - 1))[0]
+
+
+@pytest.mark.parametrize(("lift", "sd"), [(0.0, 0.4), (-0.1, 0.4), (1e-4, 0.9)])
+def test_no_number_of_tasks_is_named_for_no_lift_or_a_tiny_one(lift, sd):
+    assert tasks_to_decide(lift, 10, sd) is None
