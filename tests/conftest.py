@@ -267,7 +267,7 @@ class Project:
         return [
             "--module", "target", "--dataset", "dataset", "--verifier", "verifier.json", "--splits-file", "splits.json",
             "--reflection-model", "openai/sim-reflection", "--reflection-api-base", self.url,
-            "--task-model", "openai/sim-student", "--task-api-base", self.url,
+            "--task-model", "openai/sim-student", "--task-api-base", self.url, "--allow-constant-score",
         ]  # fmt: skip
 
     def rollout(self, *arguments: str, **variables: str) -> Done:

@@ -20,6 +20,7 @@ from rollout_local.domain.identity import text_hash
 from rollout_local.domain.run import RunStatus
 from rollout_local.domain.target import TEXT_COMPONENT
 from rollout_local.errors import InputError, Refused
+from rollout_local.reports import doubts
 from rollout_local.reports import promotion as reports
 from rollout_local.reports.evidence import texts_of
 from rollout_local.reports.report import GateReport, Report
@@ -218,22 +219,13 @@ def _problems(
         yield Problem("changed", "No text did better than the baseline, so there is nothing to promote.", False)
     else:
         yield from place.problems(former, text)
-    yield from _seen_holdout(store, run)
+    split, trials = StoredRun(run).split, reads.final_trials(store, run["id"], run["attempt"])
+    seen = doubts.seen_holdout(split.model_dump(), trials, own_val=run["val_dataset_id"] is None)
+    if seen:
+        yield Problem("holdout", f"{seen[:1].upper()}{seen[1:]}.", True)
     for gate in report["gates"] if report else ():
         if not gate["met"] and gate["name"] != "changed":
             yield Problem(gate["name"], gate["sentence"], True)
-
-
-def _seen_holdout(store: Store, run: RunRow) -> Iterator[Problem]:
-    split = StoredRun(run).split
-    searched = {*split.train, *(split.val if run["val_dataset_id"] is None else ())}
-    shared = sorted(searched & set(split.holdout))
-    if shared:
-        yield Problem("holdout", f"The search saw holdout tasks too: {', '.join(shared[:5])}.", True)
-    elif not split.holdout:
-        yield Problem("holdout", "The run has no holdout.", True)
-    elif releases.holdout_trials_in_search(store, run["id"], run["attempt"]):
-        yield Problem("holdout", "The search executed holdout tasks.", True)
 
 
 def _require_allowed(shown: Preview, *, force: bool) -> None:

@@ -71,6 +71,8 @@ FLAGS: tuple[Callable[[object], Any], ...] = (
             help="Argument of the optimizer (`rollout optimize engines` lists them)."),
     _option("--allow-failing-baseline", is_flag=True, default=None,
             help="Search even where the target itself failed on every task of the baseline."),
+    _option("--allow-constant-score", is_flag=True, default=None,
+            help="Search even where all tasks of the baseline have the same score."),
     _option("--objective", help="What to aim for; told to the reflection model."),
     _option("--project", help="Project the run belongs to (default: default)."),
     _option("--run-ref", help="Your own reference."),

@@ -12,17 +12,18 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from rollout_local.domain.dataset import Task
-from rollout_local.domain.identity import canonical_json
+from rollout_local.domain.identity import content_hash
 
 ALIKE = 0.8
 """The share of words from which two questions count as nearly the same."""
 FEWEST_WORDS = 4
 """Shorter questions are alike by chance, and are compared as a whole."""
+_WORD = re.compile(r"\w+")
 
 
 def similar_pairs(first: Sequence[Task], second: Sequence[Task]) -> list[tuple[str, str]]:
     """Pairs of a task of `first` and one of `second` whose questions are nearly the same, by name, in their order."""
-    words = {id(task): question_words(task) for task in (*first, *second)}
+    words = _words_of([*first, *second])
     rarity = Counter(word for task in (*first, *second) for word in words[id(task)])
     holders: dict[str, list[int]] = defaultdict(list)
     for index, task in enumerate(second):
@@ -37,7 +38,7 @@ def similar_pairs(first: Sequence[Task], second: Sequence[Task]) -> list[tuple[s
 
 
 def similar_groups(tasks: Sequence[Task]) -> list[list[str]]:
-    """Names of tasks whose questions are nearly the same, directly or through others; each name is in one group."""
+    """Names of tasks whose questions are the same or nearly so, directly or through others; each is in one group."""
     leader = {task.name: task.name for task in tasks}
 
     def root(name: str) -> str:
@@ -45,17 +46,41 @@ def similar_groups(tasks: Sequence[Task]) -> list[list[str]]:
             name = leader[name]
         return name
 
-    for one, other in similar_pairs(tasks, tasks):
-        leader[max(root(one), root(other))] = min(root(one), root(other))
+    equal: dict[str, str] = {}
+    same = [(task.name, equal.setdefault(content_hash(task.question), task.name)) for task in tasks]
+    for one, other in [*same, *similar_pairs(tasks, tasks)]:
+        first, last = sorted((root(one), root(other)))
+        leader[last] = first
     groups: dict[str, list[str]] = defaultdict(list)
     for task in tasks:
         groups[root(task.name)].append(task.name)
     return list(groups.values())
 
 
-def question_words(task: Task) -> frozenset[str]:
-    """The words of a task's question, in lower case."""
-    return frozenset(re.findall(r"\w+", canonical_json(task.question).lower()))
+def _words_of(tasks: Sequence[Task]) -> dict[int, frozenset[str]]:
+    """The words that each task asks with, by its identity. An instruction that all share tells no two apart."""
+    instructions = {task.instruction for task in tasks if task.input}
+    shared = instructions.pop() if len(instructions) == 1 else None
+    return {
+        id(task): frozenset(_WORD.findall(" ".join(_texts(task, without=shared)).lower())) for task in tasks
+    }  # fmt: skip
+
+
+def _texts(task: Task, without: str | None) -> Iterator[str]:
+    if task.instruction != without or not task.input:
+        yield task.instruction
+    yield from _leaves(task.input)
+
+
+def _leaves(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _leaves(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item)
+    elif value is not None:
+        yield str(value)
 
 
 def _prefix(words: Iterable[str], rarity: Counter[str]) -> Iterator[str]:

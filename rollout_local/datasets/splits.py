@@ -1,7 +1,8 @@
 """Which tasks a search may see: train (searched on), val (selected on), holdout (decided on).
 
-Without a splits file a task's place is decided by the hash of the seed and its own name and by nothing else,
-so adding or removing a task moves no other. No task is in two splits, under one name or under two.
+Without a splits file a task's place is decided by the hash of the seed and its own name and by nothing else, so adding
+or removing a task moves no other; tasks that ask nearly the same go where the first of them by name goes. No task is
+in two splits, under one name or under two.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
+from rollout_local.datasets.similar import similar_groups
 from rollout_local.documents import kind_of, parse_json, read_text, suggestion
-from rollout_local.domain.dataset import SPLITS, Dataset, Split, SplitName
+from rollout_local.domain.dataset import SPLITS, Dataset, Split, SplitName, Task
 from rollout_local.domain.identity import content_hash
 from rollout_local.errors import InputError
 
@@ -85,24 +87,46 @@ def make_split(
     return _val_from_train(train, holdout, seed)
 
 
-def divide(dataset: Dataset, seed: int, ratios: tuple[float, float, float] = RATIOS) -> Split:
+def divide(
+    dataset: Dataset,
+    seed: int,
+    ratios: tuple[float, float, float] = RATIOS,
+    label: Callable[[Task], str] | None = None,
+) -> Split:
     """A split with exact shares and no part empty, for a splits file: the order is the hash's.
 
-    Unlike `make_split`, another task may move others; that is why it is written down. Needs one task per
+    Unlike `make_split`, another task may move others; that is why it is written down. Tasks that ask nearly the same
+    stay together, and with `label` each of its values has the same shares, as far as whole tasks go. Needs one task per
     share that is not 0; `InputError` otherwise.
     """
     _check_ratios(ratios)
-    names = sorted(dataset.by_name, key=lambda name: _position(name, seed))
     wanted = [split for split, ratio in zip(SPLITS, ratios, strict=True) if ratio > 0]
-    if len(names) < len(wanted):
-        msg = f"{dataset.slug} has {len(names)} tasks; {', '.join(wanted)} need one each: add tasks"
+    total = len(dataset.tasks)
+    if total < len(wanted):
+        msg = f"{dataset.slug} has {total} tasks; {', '.join(wanted)} need one each: add tasks"
         raise InputError(msg)
-    counts = _shares(len(names), ratios)
-    train, val, holdout = counts[0], counts[0] + counts[1], sum(counts)
-    parts = {"train": names[:train], "val": names[train:val], "holdout": names[val:holdout]}
+    strata: dict[str, list[list[str]]] = {}
+    for group in sorted(similar_groups(dataset.tasks), key=lambda names: _position(min(names), seed)):
+        strata.setdefault(label(dataset.by_name[group[0]]) if label else "", []).append(group)
+    parts: dict[SplitName, list[str]] = {name: [] for name in SPLITS}
+    seen = 0
+    for value in sorted(strata):
+        seen += sum(map(len, strata[value]))
+        due = _shares(total, ratios) if seen == total else [round(seen * ratio) for ratio in ratios]
+        due[0] = seen - due[1] - due[2]
+        _fill(parts, strata[value], {name: n - len(parts[name]) for name, n in zip(SPLITS, due, strict=True)})
     order = {name: place for place, name in enumerate(dataset.by_name)}
-    ordered = {key: tuple(sorted(part, key=order.__getitem__)) for key, part in parts.items()}
-    return Split(**ordered)
+    found = {key: tuple(sorted(part, key=order.__getitem__)) for key, part in parts.items()}
+    _refuse_empty({name: found[name] for name in wanted}, f"{dataset.slug}, kept together where alike,", "add tasks")
+    return Split(**found)
+
+
+def _fill(parts: dict[SplitName, list[str]], groups: Sequence[Sequence[str]], room: dict[SplitName, int]) -> None:
+    """Place each group whole: in the first part that has room for it, or in the one with most room."""
+    for group in groups:
+        place = next((name for name in SPLITS if room[name] >= len(group)), max(SPLITS, key=lambda name: room[name]))
+        parts[place] += group
+        room[place] -= len(group)
 
 
 def uneven(split: Split, total: int, parts: Sequence[SplitName], ratios: tuple[float, float, float] = RATIOS) -> str:
@@ -156,9 +180,11 @@ def limit(split: Split, n: int) -> Split:
 def _by_hash(dataset: Dataset, seed: int, ratios: tuple[float, float, float], val_dataset: Dataset | None) -> Split:
     _check_ratios(ratios)
     parts: dict[str, list[str]] = {name: [] for name in SPLITS}
+    places = {
+        name: _place(_position(min(group), seed), ratios) for group in similar_groups(dataset.tasks) for name in group
+    }
     for name in dataset.by_name:
-        position = _position(name, seed)
-        parts[_place(position, ratios)].append(name)
+        parts[places[name]].append(name)
     train, val, holdout = (tuple(parts[name]) for name in SPLITS)
     needed = {"train": train, "holdout": holdout}
     if ratios[1] > 0 and val_dataset is None:

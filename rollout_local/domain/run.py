@@ -68,6 +68,7 @@ class StopReason(StrEnum):
     SCORE_REACHED = "score_reached"
     NO_IMPROVEMENT = "no_improvement"
     NO_PROPOSALS = "no_proposals"
+    CONSTANT_SCORE = "constant_score"
     PLAN_DONE = "plan_done"
     TIME_LIMIT = "time_limit"
     COST_LIMIT = "cost_limit"
@@ -185,6 +186,7 @@ class RunConfig(Value):
     """The stages of BetterTogether, as in `bootstrap -> gepa`."""
     arguments: dict[str, Any] = Field(default_factory=dict)
     allow_failing_baseline: bool = False
+    allow_constant_score: bool = False
     objective: str | None = None
     project: str = "default"
     run_ref: str | None = None
@@ -223,7 +225,7 @@ OPERATIONAL = frozenset(
         "allow_hosts", "executor", "name", "tags", "run_ref", "project", "prices", "reflection_api_base",
         "task_api_base", "target_url", "target_headers", "target_bearer_env", "ignore_fields",
         "min_holdout_improvement", "confidence", "simulated", "allow_failing_baseline",
-        "isolate",
+        "allow_constant_score", "isolate",
     }
 )  # fmt: skip
 """Fields of `RunConfig` that do not decide the search: hosts, limits of time and cost, names, the gate."""

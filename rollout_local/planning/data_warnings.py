@@ -1,12 +1,10 @@
-"""What a dry run can say of the data before anything is spent: tasks too alike, tasks that cannot be passed,
+"""What a dry run can say of the data before anything is spent: tasks that cannot be passed,
 verifiers that do not agree with themselves, and what the calls may cost.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
-from itertools import product
 
 from rollout_local.domain.dataset import SPLITS, Task
 from rollout_local.domain.identity import canonical_json
@@ -21,22 +19,10 @@ from rollout_local.targets.program import ProgramTarget
 from rollout_local.verifiers.checks import CHECKS
 from rollout_local.verifiers.grade import grade
 
-ALIKE = 0.8
-"""Share of words that two questions have in common (Jaccard) from which they count as nearly the same."""
-MOST_PAIRS = 2_000_000
 SHOWN = 5
 CHARACTERS_PER_TOKEN = 4
 OUTPUT_TOKENS = (50, 1_000)
 """What an answer takes at the least and at the most, where nothing is known."""
-
-
-def near_duplicates(setup: Setup) -> list[tuple[str, str]]:
-    """Pairs of a train or val task and a holdout task whose questions are nearly the same, by name."""
-    seen = [(task.name, _words(task)) for split in ("train", "val") for task in setup.tasks(split)]
-    kept = [(task.name, _words(task)) for task in setup.tasks("holdout")]
-    if len(seen) * len(kept) > MOST_PAIRS:
-        return []
-    return [(a, b) for (a, one), (b, other) in product(seen, kept) if _alike(one, other)]
 
 
 def impossible(tasks: Sequence[Task], specs: Sequence[VerifierSpec]) -> list[tuple[str, str]]:
@@ -75,10 +61,6 @@ def findings(setup: Setup) -> Iterator[tuple[str, str, str]]:
     if takes_every_run(setup):
         said = "DSPy takes every run for a demonstration where a metric returns a Prediction, even one that scores 0"
         yield "optimizer", "warn", f"{said}; give metric_threshold with --arg"
-    pairs = near_duplicates(setup)
-    if pairs:
-        shown = ", ".join(f"{a} and {b}" for a, b in pairs[:SHOWN])
-        yield "splits", "warn", f"{len(pairs)} pairs across splits are nearly the same question: {shown}"
     tasks = [*setup.dataset.tasks, *(setup.val_dataset.tasks if setup.val_dataset else ())]
     if setup.specs:
         yield from _of_verifiers(setup, tasks)
@@ -107,14 +89,6 @@ def _of_verifiers(setup: Setup, tasks: Sequence[Task]) -> Iterator[tuple[str, st
     sample = setup.tasks("train")[0]
     if unsteady(sample, setup.specs, "a sample output"):
         yield "verifier", "warn", f"the same output of {sample.name} was graded two ways; a search needs one answer"
-
-
-def _words(task: Task) -> frozenset[str]:
-    return frozenset(re.findall(r"\w+", canonical_json(task.question).lower()))
-
-
-def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
-    return len(one) > 3 and len(one & other) >= ALIKE * len(one | other)
 
 
 def _why_impossible(task: Task, specs: Sequence[VerifierSpec]) -> str:

@@ -10,7 +10,7 @@ import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from rollout_local.planning.target import find_again, find_target, pinned
 from rollout_local.planning.trackers import require_trackers
 from rollout_local.redaction import Redactor
 from rollout_local.redaction.known import MARK
+from rollout_local.reports import doubts
 from rollout_local.reports.forecast import calls_of_budget
 from rollout_local.search.optimizers import optimizer_named
 from rollout_local.store import catalog, reads
@@ -80,6 +81,10 @@ class Setup:
         """What takes secrets out of everything that the run writes."""
         datasets = [self.dataset, *([self.val_dataset] if self.val_dataset else [])]
         return secrets.redactor_of(self.config, datasets, self.specs, self.target, environ)
+
+    def alike(self) -> str:
+        """A sentence where the search sees tasks that a holdout task nearly repeats; or empty."""
+        return doubts.alike([*self.tasks("train"), *self.tasks("val")], self.tasks("holdout"))
 
     def lookalikes(self) -> list[str]:
         """A sentence where data of the run's own looks like a key, and is taken out of the recording."""
@@ -157,7 +162,9 @@ def assemble(
     readiness.require_prices(config, models)
     odd += [("spend", sentence) for sentence in readiness.unasked_prices(config, models)]
     config = config.model_copy(update={"target": target.id, "simulated": config.simulated or _is_simulated(config)})
-    return Setup(config, target, dataset, val_dataset, split, specs, _budget(config, split, target), odd)
+    setup = Setup(config, target, dataset, val_dataset, split, specs, _budget(config, split, target))
+    odd += [("splits", sentence)] if (sentence := setup.alike()) else []
+    return replace(setup, warnings=odd)
 
 
 def with_arguments(config: RunConfig) -> RunConfig:

@@ -88,7 +88,9 @@ class Rows(TypedDict):
 
 
 FORMAT = 1
-REPORT_LEFT_OUT = frozenset({"format", "run_id", "attempt", "status", "simulated", "target_failures", "volatile"})
+REPORT_LEFT_OUT = frozenset(
+    {"format", "run_id", "attempt", "status", "simulated", "target_failures", "doubts", "volatile"}
+)
 VERDICT_LEFT_OUT = frozenset({"outcome", "more_tasks"})
 """What reports said later than format 1 and follows from what they said before, like the gate of the interval."""
 

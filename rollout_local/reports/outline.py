@@ -35,6 +35,8 @@ def _head(report: Report) -> Iterator[Block]:
         yield Say(SIMULATED, Tone.NOTE)
     yield Say(verdict["sentence"], TONES[verdict["outcome"]])
     yield Say(verdict["luck_sentence"], Tone.NOTE if verdict["may_be_luck"] else Tone.GOOD)
+    for doubt in report.get("doubts", ()):
+        yield Say(f"But {doubt}.", Tone.BAD)
     if report["degraded"]:
         yield Say(report["degraded_why"], Tone.BAD)
     reason = f", {words(report['stop_reason'])}" if report["stop_reason"] else ""

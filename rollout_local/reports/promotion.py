@@ -19,6 +19,7 @@ measure differently (cost, latency, times) stands under `volatile` alone. The ke
     calls                           {phase: {asked, spent, errors}}
     budget                          {asked, spent}
     prompt_length                   {before, after} in characters
+    doubts                          [sentence]: what makes the verdict less worth than it looks, see `doubts`
     overlap                         {longest_ngram, copied_fraction, examples, in_baseline: {…}}, see `overlap`
     gates                           [{name, asked, seen, met, sentence}]
     verdict                         {outcome (promote, undecided, do_not_promote), more_tasks (that would decide it),
@@ -36,7 +37,7 @@ from typing import Literal, TypeVar, cast
 
 from rollout_local.domain.dataset import SPLITS, SplitName
 from rollout_local.domain.run import Phase, RunStatus
-from rollout_local.reports import failures, pairing
+from rollout_local.reports import doubts, failures, pairing
 from rollout_local.reports.evidence import Evidence, gather, texts_of
 from rollout_local.reports.gates import DEFAULT_CONFIDENCE, judge
 from rollout_local.reports.overlap import overlap
@@ -80,6 +81,7 @@ def assemble(evidence: Evidence) -> Report:
         **_spent(evidence),
         **_decision(evidence),
         **_texts(evidence),
+        "doubts": doubts.of_run(evidence),
     }
     report = cast("Report", rounded(found))
     report["volatile"] = _volatile(evidence)

@@ -266,6 +266,7 @@ class Rescored(TypedDict):
 class Report(Head, Scores, Spent, Decision, Texts):
     """The whole report."""
 
+    doubts: NotRequired[list[str]]
     volatile: NotRequired[Volatile]
     rescored_from: NotRequired[Rescored]
 

@@ -20,7 +20,7 @@ from rollout_local.planning.practice_warnings import asks_for_no_proposal
 from rollout_local.planning.readiness import may_ask_reflection
 from rollout_local.planning.secrets import connected
 from rollout_local.planning.setup import Setup
-from rollout_local.reports import failures, promotion
+from rollout_local.reports import doubts, failures, promotion
 from rollout_local.runs.evaluation import Ask, Evaluator
 from rollout_local.runs.executors import in_threads
 from rollout_local.runs.log_dir import LogDir
@@ -45,6 +45,7 @@ from rollout_local.search.optimizers import optimizer_named
 from rollout_local.store import chain, lifecycle, reads
 from rollout_local.store.journal import Journal, TrialRecord
 from rollout_local.store.schema import Store
+from rollout_local.store.selected_types import NumberedTrial
 from rollout_local.targets.program import ProgramTarget
 
 FAILURES_IN_A_ROW = 3
@@ -84,8 +85,9 @@ class Attempt:
         )
         lifecycle.set_candidates(self.store, self.run_id, baseline=self._ids[0])
         self.log_dir.write_run(reads.run(self.store, self.run_id), self.setup, self.journal.attempt)
-        for sentence in self.setup.lookalikes() if not self.evaluator.replaying else ():
-            self._note("warning", sentence)
+        if not self.evaluator.replaying:
+            for sentence in filter(None, [*self.setup.lookalikes(), self.setup.alike()]):
+                self._note("warning", sentence)
         self._check_reflection()
         self._baseline_pass()
         result = self._search()
@@ -126,6 +128,7 @@ class Attempt:
                 "dspy.Prediction(score=…, feedback=…), with what was wrong and what good looks like",
             )
         self._require_some_output()
+        self._require_some_spread()
 
     def _has_no_words(self) -> bool:
         """Whether an algorithm that reads feedback got bare scores from the program's metric."""
@@ -136,8 +139,7 @@ class Attempt:
 
     def _require_some_output(self) -> None:
         """Say what the target itself failed on; where that is every task, no search begins on it."""
-        trials = reads.final_trials(self.store, self.run_id, self.journal.attempt)
-        baseline = [trial for trial in trials if trial["phase"] == Phase.BASELINE]
+        baseline = self._baseline_trials()
         found = failures.of_trials(baseline)
         if found is None:
             return
@@ -145,6 +147,23 @@ class Attempt:
         if raised is not None and raised["trials"] == raised["of"] and not self.setup.config.allow_failing_baseline:
             raise TargetFailed(failures.of_every_task(raised))
         self._note("warning", f"baseline: {failures.sentence(found)}")
+
+    def _baseline_trials(self) -> list[NumberedTrial]:
+        trials = reads.final_trials(self.store, self.run_id, self.journal.attempt)
+        return [trial for trial in trials if trial["phase"] == Phase.BASELINE]
+
+    def _require_some_spread(self) -> None:
+        """Wait where every task of the baseline has one score: there is nothing that a search could learn from."""
+        if self.setup.config.allow_constant_score or self.evaluator.replaying:
+            return
+        trials = self._baseline_trials()
+        sentence = doubts.constant(trials, "trials of the baseline")
+        if not sentence:
+            return
+        tasks = {task.name: task for split in SPLITS for task in self.setup.tasks(split)}
+        shown = "; ".join(doubts.examples(trials, tasks))
+        msg = f"{sentence}: {shown}. Look at the verifier, or go on with --allow-constant-score"
+        raise Paused(msg, reason=StopReason.CONSTANT_SCORE)
 
     def _search(self) -> SearchResult:
         self._enter(Phase.SEARCH, self.setup.budget)

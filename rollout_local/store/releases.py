@@ -9,7 +9,7 @@ from rollout_local.errors import NotFound
 from rollout_local.store.lifecycle import mark_handled
 from rollout_local.store.row_types import CapabilityRow, CapabilityVersionRow, NewPromotion, PromotionRow
 from rollout_local.store.schema import Store
-from rollout_local.store.selected_types import Count, ListedVersion, PendingPromotion
+from rollout_local.store.selected_types import ListedVersion, PendingPromotion
 
 
 def add_version(store: Store, row: Mapping[str, object]) -> bool:
@@ -149,18 +149,6 @@ def standing(store: Store, run_id: str) -> PromotionRow | None:
         " ORDER BY id DESC LIMIT 1",
         (run_id,),
     )
-
-
-def holdout_trials_in_search(store: Store, run_id: str, attempt: int) -> int:
-    """Trials of the search on holdout tasks: a run of ours has none."""
-    found = store.first(
-        Count,
-        "SELECT count(*) AS n FROM trials"
-        " WHERE run_id = ? AND attempt = ? AND phase = 'searching' AND split = 'holdout'",
-        (run_id, attempt),
-    )
-    assert found is not None
-    return found["n"]
 
 
 def is_agent(store: Store, name: str) -> bool:

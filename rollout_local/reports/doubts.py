@@ -1,0 +1,80 @@
+"""What makes a verdict less worth than it looks: tasks that are alike across splits, a holdout that was seen, and
+scores that tell nothing apart. Told when a run is created, while it runs, and beside the verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from rollout_local.datasets.similar import similar_pairs
+from rollout_local.domain.dataset import Task
+from rollout_local.domain.run import Phase
+from rollout_local.reports.escape import first_line
+from rollout_local.reports.evidence import Evidence
+from rollout_local.reports.wording import number
+from rollout_local.store.selected_types import NumberedTrial
+
+FEWEST = 10
+"""Trials below which equal scores may be chance."""
+SHOWN = 5
+EXAMPLES = 3
+LONGEST = 120
+"""Characters of an output and of an answer that are shown."""
+
+
+def of_run(evidence: Evidence) -> list[str]:
+    """Sentences, none where there is no doubt."""
+    tasks = {split: [evidence.tasks[n] for n in names if n in evidence.tasks] for split, names in _splits(evidence)}
+    searched = [*tasks.get("train", ()), *tasks.get("val", ())]
+    found = [alike(searched, tasks.get("holdout", ()))]
+    found.append(seen_holdout(evidence.split, evidence.trials, own_val=evidence.run["val_dataset_id"] is None))
+    final = [trial for trial in evidence.trials if trial["split"] == "holdout"]
+    found.append(constant(final, "holdout trials"))
+    return [sentence for sentence in found if sentence]
+
+
+def alike(searched: Sequence[Task], holdout: Sequence[Task]) -> str:
+    """Tasks that the search sees and holdout tasks whose questions are nearly the same; empty where there are none."""
+    pairs = similar_pairs(searched, holdout)
+    if not pairs:
+        return ""
+    shown = ", ".join(f"{a} and {b}" for a, b in pairs[:SHOWN])
+    more = f" and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else ""
+    counted = f"{len(pairs)} pairs" if len(pairs) > 1 else "a pair"
+    return f"{counted} of a task that the search sees and a holdout task ask nearly the same: {shown}{more}"
+
+
+def seen_holdout(split: Mapping[str, Sequence[str]], trials: Sequence[NumberedTrial], *, own_val: bool) -> str:
+    """Holdout tasks that the search could see, or executed; `own_val`: val is of the holdout's dataset."""
+    holdout = split.get("holdout", ())
+    searched = {*split.get("train", ()), *(split.get("val", ()) if own_val else ())}
+    shared = sorted(searched & set(holdout))
+    if shared:
+        return f"the search saw holdout tasks too: {', '.join(shared[:SHOWN])}"
+    if not holdout:
+        return "the run has no holdout"
+    if any(trial["phase"] == Phase.SEARCH and trial["split"] == "holdout" for trial in trials):
+        return "the search executed holdout tasks"
+    return ""
+
+
+def constant(trials: Sequence[NumberedTrial], what: str) -> str:
+    """Scored trials, `FEWEST` or more, that all have one score; empty where they differ."""
+    scores = [trial["score"] for trial in trials if trial["score"] is not None]
+    if len(scores) < FEWEST or min(scores) != max(scores):
+        return ""
+    return f"all {len(scores)} {what} have the score {number(scores[0])}, so nothing can be told from them"
+
+
+def examples(trials: Sequence[NumberedTrial], tasks: Mapping[str, Task]) -> Iterator[str]:
+    """The first outputs, each beside what was expected and what the verifier said."""
+    for trial in trials[:EXAMPLES]:
+        task = tasks.get(trial["task_name"])
+        expected = task.expected_output if task is not None else None
+        wanted = f", expected {first_line(str(expected), LONGEST)!r}" if expected is not None else ""
+        said = f" ({first_line(trial['feedback'] or '', LONGEST)})" if trial["feedback"] else ""
+        yield f"{trial['task_name']} gave {first_line(trial['output'] or '', LONGEST)!r}{wanted}{said}"
+
+
+def _splits(evidence: Evidence) -> Iterator[tuple[str, Sequence[str]]]:
+    yield from ((split, names) for split, names in evidence.split.items() if split != "note")
