@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from rollout_local.cli.flags import pairs_of_columns
 from rollout_local.cli.options import common, database, json_columns, plain, print_json, print_table
 from rollout_local.domain.dataset import SPLITS
 from rollout_local.errors import InputError
 from rollout_local.reports.escape import visible
 
 if TYPE_CHECKING:
-    from rollout_local.domain.dataset import Dataset, Split
+    from rollout_local.domain.dataset import Dataset, Split, Task
     from rollout_local.store.row_types import DatasetRow
     from rollout_local.store.selected_types import AddedDataset
 
@@ -58,6 +59,7 @@ def import_(folder: Path, db_path: Path, as_json: bool, **_options: object) -> N
 @click.option("--config", help="hf: which configuration.")
 @click.option("--revision", help="hf: which revision.")
 @click.option("--limit", type=int, metavar="N", help="Take the first N rows.")
+@click.option("--drop-duplicates", is_flag=True, help="Of rows that ask the same, keep the first.")
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="The folder to write.")
 @plain
 def pull(
@@ -73,11 +75,15 @@ def pull(
 
     COL is a column, or a part of a nested one: answers.text[0], messages[:-1].
     """
+    from rollout_local.datasets import repeats
+
     dataset = _pulled(source, inputs, metadata, out, options)
     if as_json:
         print_json({**_summary(dataset), "path": str(out)})
         return
     click.echo(visible(f"Wrote {out}: {dataset.slug} · {len(dataset.tasks)} tasks"))
+    if not quiet and (sentence := repeats(dataset)):
+        click.echo(f"{sentence[:1].upper()}{sentence[1:]}.", err=True)
     if not quiet:
         click.echo(visible(f"Next: rollout datasets split {shlex.quote(str(out))}"), err=True)
 
@@ -131,6 +137,7 @@ def validate(
 @click.option("--val", type=float, default=0.2, show_default=True, help="Share that it selects on.")
 @click.option("--holdout", type=float, default=0.2, show_default=True, help="Share that decides, unseen by the search.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another split.")
+@click.option("--stratify", metavar="KEY", help="Same shares of each value of this metadata, or of expected.")
 @click.option("--out", type=FOLDER, metavar="FILE", help="The file to write (default: DIR/splits.json).")
 @click.option("--force", is_flag=True, help="Replace a file that says something else.")
 @plain
@@ -165,28 +172,13 @@ def _pulled(
     from rollout_local.datasets import Columns
     from rollout_local.datasets import pull as pull_table
 
-    single = ("instruction", "name", "expected", "limit", "split", "config", "revision")
+    single = ("instruction", "name", "expected", "limit", "split", "config", "revision", "drop_duplicates")
     columns = Columns(
-        inputs=_columns(inputs, "--input"),
-        metadata=_columns(metadata, "--metadata"),
+        inputs=pairs_of_columns(inputs, "--input"),
+        metadata=pairs_of_columns(metadata, "--metadata"),
         **{name: options[name] for name in single},
     )
     return pull_table(source, columns, out)
-
-
-def _columns(values: Sequence[str], flag: str) -> dict[str, str]:
-    """`KEY=COL` options as key → column; both are text, whatever they look like."""
-    found: dict[str, str] = {}
-    for value in values:
-        key, separator, column = value.partition("=")
-        if not separator or not key or not column:
-            msg = f"{flag} takes KEY=COLUMN, not {value!r}"
-            raise InputError(msg)
-        if key in found:
-            msg = f"{flag} gives {key!r} twice, from {found[key]!r} and {column!r}; keep one"
-            raise InputError(msg)
-        found[key] = column
-    return found
 
 
 def _rows(db_path: Path) -> list[DatasetRow]:
@@ -248,7 +240,8 @@ def _divided(folder: Path, file: Path, options: Mapping[str, Any]) -> tuple[Spli
     from rollout_local.datasets import check_leakage, divide, read_dataset, write_splits
 
     dataset = read_dataset(folder)
-    parts = divide(dataset, options["seed"], (options["train"], options["val"], options["holdout"]))
+    ratios = (options["train"], options["val"], options["holdout"])
+    parts = divide(dataset, options["seed"], ratios, _label(dataset, options["stratify"]))
     check_leakage(dataset, parts)
     if _says(file, parts):
         return parts, False
@@ -257,6 +250,19 @@ def _divided(folder: Path, file: Path, options: Mapping[str, Any]) -> tuple[Spli
         raise InputError(msg)
     write_splits(parts, file)
     return parts, True
+
+
+def _label(dataset: Dataset, key: str | None) -> Callable[[Task], str] | None:
+    """What a task is counted under: its expected output, or a value of its metadata."""
+    if key is None:
+        return None
+    if key == "expected":
+        return lambda task: str(task.expected_output)
+    if not any(key in task.metadata for task in dataset.tasks):
+        there = sorted({name for task in dataset.tasks for name in task.metadata})
+        msg = f"no task has the metadata {key!r}; there is {', '.join(['expected', *there])}"
+        raise InputError(msg)
+    return lambda task: str(task.metadata.get(key))
 
 
 def _says(file: Path, parts: Split) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from rollout_local.cli.options import parse_pairs
+from rollout_local.errors import InputError
 
 if TYPE_CHECKING:
     from rollout_local.domain.run import RunConfig
@@ -35,9 +36,19 @@ FLAGS: tuple[Callable[[object], Any], ...] = (
             help="Environment variable with a bearer token for that endpoint."),
     _option("--capability", metavar="NAME[@VERSION]", help="A published capability; one of its agents is the target."),
     _option("--agent", help="Its agent (default: the only one)."),
-    _option("--dataset", help="Harbor folder, or SLUG[@VERSION] of an imported dataset."),
+    _option("--dataset", help="A table (tickets.csv, rows.jsonl, hf:NAME), a Harbor folder, or SLUG[@VERSION] of an "
+            "imported dataset."),
+    _option("--instruction", metavar="COL", help="Column of the table that becomes the instruction."),
+    _option("--input", "inputs", metavar="KEY=COL", multiple=True,
+            help="Column that becomes input KEY (repeatable; COL alone is KEY, too)."),
+    _option("--expected", metavar="COL", help="Column that holds the expected output."),
+    _option("--metadata", metavar="KEY=COL", multiple=True, help="Column that becomes metadata KEY (repeatable)."),
+    _option("--task-name", metavar="COL", help="Column that names the tasks (default: task-0001 …)."),
+    _option("--drop-duplicates", is_flag=True, default=None, help="Of rows that ask the same, keep the first."),
     _option("--val-dataset", help="Replaces val; the holdout stays the main dataset's."),
-    _option("--verifier", "verifiers", multiple=True, help="Verifier file or id (repeatable; scores are averaged)."),
+    _option("--verifier", "verifiers", multiple=True,
+            help="Verifier file or id, or a check by name: equals, 'max_length value=900' (repeatable; scores are "
+            "averaged)."),
     _option("--reward", metavar="RECIPE", help="Reward recipe, such as exact_match_v1; a verifier of its own."),
     _option("--reward-params", metavar="JSON", help="Parameters of the reward, as a JSON object."),
     _option("--allow-constant-reward", is_flag=True, default=None,
@@ -100,6 +111,29 @@ FLAGS: tuple[Callable[[object], Any], ...] = (
 )  # fmt: skip
 
 
+COLUMNS = {
+    "instruction": "instruction", "inputs": "inputs", "expected": "expected", "metadata": "metadata",
+    "task_name": "name", "drop_duplicates": "drop_duplicates",
+}  # fmt: skip
+"""Flag → the field of `Columns` that it fills."""
+
+
+def pairs_of_columns(values: Sequence[str], flag: str) -> dict[str, str]:
+    """`KEY=COL` options as key → column, both text whatever they look like; `COL` alone is both."""
+    found: dict[str, str] = {}
+    for value in values:
+        key, separator, column = value.partition("=")
+        column = column if separator else key
+        if not key or not column:
+            msg = f"{flag} takes KEY=COLUMN, not {value!r}"
+            raise InputError(msg)
+        if key in found:
+            msg = f"{flag} gives {key!r} twice, from {found[key]!r} and {column!r}; keep one"
+            raise InputError(msg)
+        found[key] = column
+    return found
+
+
 def run_flags(command: Command) -> Command:
     """All flags of a run on a command; it receives them as keyword arguments."""
     for flag in reversed(FLAGS):
@@ -117,6 +151,11 @@ def given(values: Mapping[str, Any]) -> dict[str, Any]:
     ):
         if name in fields:
             fields[name] = parse_pairs(fields[name], flag)
+    columns = {field: fields.pop(flag) for flag, field in COLUMNS.items() if flag in fields}
+    if columns:
+        fields["columns"] = {**columns, **{name: pairs_of_columns(columns[name], f"--{flag}")
+                                           for name, flag in (("inputs", "input"), ("metadata", "metadata"))
+                                           if name in columns}}  # fmt: skip
     if "reward_params" in fields:
         fields["reward_params"] = _object(fields["reward_params"], "--reward-params")
     if "prices" in fields:

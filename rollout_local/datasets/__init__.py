@@ -7,7 +7,7 @@ strictly: what cannot be kept exactly is refused with the file, the line and wha
 
 from rollout_local.datasets.harbor import read_folder, write_folder
 from rollout_local.datasets.rows import read_dataset
-from rollout_local.datasets.sources import Columns, pull
+from rollout_local.datasets.sources import pull, repeats
 from rollout_local.datasets.splits import (
     check_leakage,
     divide,
@@ -16,8 +16,9 @@ from rollout_local.datasets.splits import (
     read_splits,
     write_splits,
 )
+from rollout_local.domain.dataset import Columns
 
 __all__ = [
     "Columns", "check_leakage", "divide", "limit", "make_split", "pull", "read_dataset", "read_folder", "read_splits",
-    "write_folder", "write_splits",
+    "repeats", "write_folder", "write_splits",
 ]  # fmt: skip

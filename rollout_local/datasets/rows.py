@@ -23,10 +23,10 @@ from typing import Any, NoReturn
 
 from rollout_local.datasets.harbor import read_folder, task_problem
 from rollout_local.datasets.names import is_slug, safe_name
-from rollout_local.datasets.sources import SOURCES, Columns, Row
+from rollout_local.datasets.sources import SOURCES, Row
 from rollout_local.datasets.yaml_text import parse_yaml
 from rollout_local.documents import kind_of, parse_json, read_text, suggestion
-from rollout_local.domain.dataset import Dataset, SplitName, Task
+from rollout_local.domain.dataset import Columns, Dataset, SplitName, Task
 from rollout_local.errors import InputError
 
 MANIFEST = "dataset.yaml"

@@ -15,7 +15,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,32 +24,9 @@ from rollout_local.datasets.harbor import require_free, task_problem, write_fold
 from rollout_local.datasets.names import name_problem, safe_name
 from rollout_local.datasets.paths import part_of, root_of
 from rollout_local.documents import kind_of, parse_json, read_text
-from rollout_local.domain.dataset import Dataset, Task
+from rollout_local.domain.dataset import Columns, Dataset, Task
+from rollout_local.domain.identity import content_hash
 from rollout_local.errors import InputError
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which column becomes what. `inputs` and `metadata` map a task's key to a column.
-
-    `name` is the column that names the tasks (default: `task-0001` …), `limit` the number of rows to take.
-    `split`, `config` and `revision` choose what is loaded from the Hugging Face hub.
-    """
-
-    instruction: str | None = None
-    inputs: Mapping[str, str] = field(default_factory=dict)
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    name: str | None = None
-    expected: str | None = None
-    limit: int | None = None
-    split: str | None = None
-    config: str | None = None
-    revision: str | None = None
-
-    def used(self) -> list[str]:
-        """Every column that is asked for, in order."""
-        single = [self.instruction, self.name, self.expected]
-        return [*filter(None, single), *self.inputs.values(), *self.metadata.values()]
 
 
 @dataclass(frozen=True)
@@ -76,27 +53,68 @@ def pull(source: str, columns: Columns, out: Path | str) -> Dataset:
     """
     folder = Path(out)
     require_free(folder)
-    scheme, _, address = source.partition(":")
-    if scheme not in SOURCES or not address:
-        suffix = Path(source).suffix.removeprefix(".")
-        hint = f'; did you mean "{suffix}:{source}"?' if suffix in SOURCES else ""
-        msg = f'the source "{source}" is not one of {", ".join(f"{name}:…" for name in SOURCES)}{hint}'
-        raise InputError(msg)
-    _check_columns(columns)
-    kind = SOURCES[scheme]
-    rows = list(islice(kind.rows(address, columns), columns.limit))
-    if not rows:
-        msg = f"{address} has no rows; there is nothing to make tasks of"
-        raise InputError(msg)
-    slug = safe_name(folder.resolve().name, "dataset")
-    dataset = Dataset(name=slug, slug=slug, tasks=_tasks(rows, columns, text_only=kind.text_only))
+    dataset = read_table(source, columns, folder.resolve().name)
     write_folder(dataset, folder)
     return dataset
 
 
-def _check_columns(columns: Columns) -> None:
+def is_table(reference: str) -> bool:
+    """Whether a reference to a dataset is a source of rows: `csv:PATH`, or a file that has the suffix of one."""
+    scheme, colon, _ = reference.partition(":")
+    return (scheme in SOURCES and bool(colon)) or Path(reference).suffix.lower().removeprefix(".") in FILES
+
+
+def read_table(source: str, columns: Columns, name: str, folder: Path | None = None) -> Dataset:
+    """The dataset called `name` that the rows of `source` make; a path in it is relative to `folder`.
+
+    Raises `InputError` for missing columns, damaged or uneven rows, names that occur twice, no rows at all.
+    """
+    scheme, _, address = source.partition(":")
+    if scheme not in SOURCES or not address:
+        scheme, address = Path(source).suffix.lower().removeprefix("."), source
+    if scheme not in FILES and scheme != "hf":
+        msg = f'the source "{source}" is not one of {", ".join(f"{name}:…" for name in SOURCES)}'
+        raise InputError(msg)
+    kind = SOURCES[scheme]
+    place = address if folder is None or scheme == "hf" else str(folder / address)
+    _check_columns(kind, place, columns)
+    rows = list(islice(kind.rows(place, columns), columns.limit))
+    if not rows:
+        msg = f"{address} has no rows; there is nothing to make tasks of"
+        raise InputError(msg)
+    slug = safe_name(name, "dataset")
+    tasks = _tasks(rows, columns, text_only=kind.text_only)
+    if columns.drop_duplicates:
+        first = {content_hash(task.question): task for task in reversed(tasks)}
+        tasks = tuple(task for task in tasks if first[content_hash(task.question)] is task)
+    return Dataset(name=slug, slug=slug, tasks=tasks)
+
+
+def table_name(source: str) -> str:
+    """What a dataset of this source is called where nobody says: its file's name without the suffix."""
+    scheme, _, address = source.partition(":")
+    return Path(address if scheme in SOURCES else source).stem
+
+
+def repeats(dataset: Dataset) -> str:
+    """How many tasks ask what an earlier one asks, in a sentence; empty where none does."""
+    first: dict[str, Task] = {}
+    others = [task for task in dataset.tasks if first.setdefault(content_hash(task.question), task) is not task]
+    if not others:
+        return ""
+    apart = sum(task.expected_output != first[content_hash(task.question)].expected_output for task in others)
+    differ = f", {apart} of them with another expected output" if apart else ""
+    return (
+        f"{len(others)} of {len(dataset.tasks)} tasks ask what an earlier one asks{differ}; a split keeps them "
+        "together, and --drop-duplicates keeps the first of each"
+    )
+
+
+def _check_columns(kind: Source, address: str, columns: Columns) -> None:
     if columns.instruction is None and not columns.inputs:
-        msg = "nothing becomes the question; give --instruction COLUMN or --input key=column"
+        first = next(kind.rows(address, columns), None)
+        there = f"; the columns are {', '.join(first.cells)}" if first is not None else ""
+        msg = f"nothing becomes the question; give --instruction COLUMN or --input key=column{there}"
         raise InputError(msg)
     if columns.limit is not None and columns.limit < 1:
         msg = f"--limit {columns.limit} leaves no rows; give at least 1"
@@ -326,3 +344,5 @@ SOURCES: dict[str, Source] = {
     "hf": Source(_hub_rows),
 }
 """Source scheme → how its rows are read."""
+FILES = frozenset(SOURCES) - {"hf"}
+"""Schemes whose address is a file, which has the scheme as its suffix too."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -43,6 +45,34 @@ class Task(Value):
     def question(self) -> dict[str, object]:
         """What the agent is shown: two tasks with equal questions are the same task under two names."""
         return {"instruction": self.instruction, "input": self.input}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column of a table becomes what. `inputs` and `metadata` map a task's key to a column.
+
+    `name` is the column that names the tasks (default: `task-0001` …), `limit` the number of rows to take. Of rows that
+    ask the same `drop_duplicates` keeps the first. `split`, `config` and `revision` choose what is loaded from the
+    Hugging Face hub.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    instruction: str | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    name: str | None = None
+    expected: str | None = None
+    limit: int | None = None
+    split: str | None = None
+    config: str | None = None
+    revision: str | None = None
+    drop_duplicates: bool = False
+
+    def used(self) -> list[str]:
+        """Every column that is asked for, in order."""
+        single = [self.instruction, self.name, self.expected]
+        return [*filter(None, single), *self.inputs.values(), *self.metadata.values()]
 
 
 class Dataset(Value):

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from rollout_local.domain.dataset import SPLITS, SplitName, Value
+from rollout_local.domain.dataset import SPLITS, Columns, SplitName, Value
 
 DEFAULT_REFLECTION_PARAMS: dict[str, object] = {"temperature": 1.0, "max_tokens": 32000}
 
@@ -158,6 +158,8 @@ class RunConfig(Value):
     reward_params: dict[str, Any] = Field(default_factory=dict)
     allow_constant_reward: bool = False
     dataset: str | None = None
+    columns: Columns | None = None
+    """What becomes of the columns, where the dataset is a table."""
     val_dataset: str | None = None
     verifiers: tuple[str, ...] = ()
     splits_file: str | None = None

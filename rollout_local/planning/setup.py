@@ -16,8 +16,9 @@ from typing import Any
 
 from rollout_local.clock import new_run_id, now
 from rollout_local.datasets.rows import is_rows, read_dataset, read_rows
+from rollout_local.datasets.sources import is_table, read_table, repeats, table_name
 from rollout_local.datasets.splits import check_leakage, limit, make_split, read_splits, uneven
-from rollout_local.domain.dataset import Dataset, Split, SplitName, Task
+from rollout_local.domain.dataset import Columns, Dataset, Split, SplitName, Task
 from rollout_local.domain.identity import canonical_json, content_hash
 from rollout_local.domain.run import BUDGETS, DEFAULT_AUTO, RunConfig, RunStatus
 from rollout_local.domain.target import Target
@@ -44,6 +45,7 @@ from rollout_local.targets.program import ProgramTarget
 from rollout_local.targets.program_examples import dataset_of
 from rollout_local.targets.source import files_of
 from rollout_local.verifiers.grade import read_spec, validate
+from rollout_local.verifiers.named import names_check, spec_of_check
 from rollout_local.verifiers.rewards import as_spec, require_dataset
 
 KEPT_SOURCE = "target"
@@ -109,13 +111,14 @@ def prepare(config: RunConfig, folder: Path, store: Store | None) -> Setup:
     Raises `InputError` with what is wrong, where, and what to do.
     """
     config = pinned(with_arguments(config), store)
+    _require_table(config)
     target = find_target(config, folder, store)
     require_fit(config, target)
     if config.arguments:
         with importing(config, folder):
             optimizer_named(config.optimizer).table().loaded(config.arguments)  # what is named as code is there
     dataset, splits = _main_dataset(config, target, folder, store)
-    val_dataset = _dataset(config.val_dataset, "--val-dataset", folder, store) if config.val_dataset else None
+    val_dataset = _dataset(config, config.val_dataset, "--val-dataset", folder, store) if config.val_dataset else None
     if config.splits_file:
         splits = read_splits(folder / config.splits_file)
     readiness.require_recording(config, folder)
@@ -147,6 +150,8 @@ def assemble(
         split = limit(split, config.max_tasks)
     check_leakage(dataset, split, val_dataset)
     odd = _oddities(config, dataset, split) if splits is None else []
+    if config.columns is not None and (sentence := repeats(dataset)):
+        odd.append(("dataset", sentence))
     tasks = [*dataset.tasks, *(val_dataset.tasks if val_dataset else ())]
     specs = _specs(config, target, tasks, named)
     validate(specs, tasks, load_functions=load_functions)
@@ -303,7 +308,13 @@ def _main_dataset(
     """The dataset that is named, or the examples that a program brings; and the splits that it names itself."""
     if config.dataset is None and isinstance(target, ProgramTarget) and target.examples is not None:
         return dataset_of(target.examples, target.id)
-    return _dataset(config.dataset, "--dataset", folder, store), _own_splits(config, folder)
+    return _dataset(config, config.dataset, "--dataset", folder, store), _own_splits(config, folder)
+
+
+def _require_table(config: RunConfig) -> None:
+    if config.columns is not None and not any(is_table(name) for name in (config.dataset, config.val_dataset) if name):
+        msg = "columns are named, but --dataset is no table; give a file such as tickets.csv, or leave the columns out"
+        raise InputError(msg)
 
 
 def _own_splits(config: RunConfig, folder: Path) -> dict[str, list[str]] | None:
@@ -332,19 +343,28 @@ def _required(values: Sequence[VerifierSpec], flag: str) -> Sequence[VerifierSpe
     return values
 
 
-def _dataset(reference: str | None, flag: str, folder: Path, store: Store | None) -> Dataset:
+def _dataset(config: RunConfig, reference: str | None, flag: str, folder: Path, store: Store | None) -> Dataset:
     if reference is None:
-        msg = f"{flag} is missing: give a Harbor folder, or the slug of an imported dataset"
+        msg = (
+            f"{flag} is missing: give a table such as tickets.csv, a Harbor folder, or the slug of an imported dataset"
+        )
         raise InputError(msg)
-    if (folder / reference).is_dir() or store is None or "/" in reference:
-        place = folder / reference
-        return read_dataset(place)
+    if (folder / reference).is_dir():
+        return read_dataset(folder / reference)
+    if is_table(reference):
+        return read_table(reference, config.columns or Columns(), table_name(reference), folder)
+    if store is None or "/" in reference:
+        return read_dataset(folder / reference)
     return catalog.load_dataset(store, catalog.find_dataset(store, reference)["id"])
 
 
 def find_spec(reference: str, folder: Path, store: Store | None) -> VerifierSpec:
-    """The verifier that a file, or an id in the database, names."""
-    if (folder / reference).is_file() or store is None or reference.endswith(".json"):
+    """The verifier that a file, the type of a check with its parameters, or an id in the database names."""
+    if (folder / reference).is_file() or reference.endswith(".json"):
+        return read_spec(folder / reference)
+    if names_check(reference):
+        return spec_of_check(reference)
+    if store is None:
         return read_spec(folder / reference)
     return trust.require_verifier(catalog.find_verifier(store, reference))
 

@@ -143,6 +143,10 @@ def _prepared(fields: Mapping[str, Any], db_path: Path) -> Setup:
     config, store = config_of(fields), _store_to_read(db_path)
     with prints_aside(), environment.for_target(config, offline_keys=config.record_mode == "none"):
         prepared = setup.prepare(config, Path.cwd(), store)
+    if config.columns is not None:
+        made = prepared.dataset
+        said = f"{config.dataset}: {len(made.tasks)} tasks, kept in the database as dataset {made.slug}"
+        click.echo(visible(said), err=True)
     for _, sentence in [*prepared.warnings, *cautions(prepared, store)]:
         click.echo(visible(f"warning: {sentence}"), err=True)
     return prepared

@@ -41,7 +41,8 @@ def changes_for(fields: Mapping[str, Any], store: Any, reference: str) -> dict[s
 
 
 def _flag_of(name: str) -> str:
-    return next(param.opts[0] for param in click.get_current_context().command.params if param.name == name)
+    flags = (param.opts[0] for param in click.get_current_context().command.params if param.name == name)
+    return next(flags, f"--{name}")
 
 
 def by_hand(fields: Mapping[str, object]) -> set[str]:

@@ -171,7 +171,7 @@ def test_quiet_leaves_the_hint_out(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        (["--input", "order"], "--input takes KEY=COLUMN, not 'order'"),
+        (["--input", "=order"], "--input takes KEY=COLUMN, not '=order'"),
         (["--metadata", "=label"], "--metadata takes KEY=COLUMN, not '=label'"),
         (["--metadata", "gold="], "--metadata takes KEY=COLUMN, not 'gold='"),
         (["--input", "a=order", "--input", "a=label"], "--input gives 'a' twice, from 'order' and 'label'; keep one"),

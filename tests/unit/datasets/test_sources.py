@@ -8,7 +8,8 @@ import json
 import pytest
 
 from rollout_local.datasets.harbor import read_folder
-from rollout_local.datasets.sources import SOURCES, Columns, pull
+from rollout_local.datasets.sources import SOURCES, is_table, pull, read_table, repeats, table_name
+from rollout_local.domain.dataset import Columns
 from rollout_local.errors import InputError
 
 ASK = Columns(instruction="q")
@@ -100,7 +101,7 @@ def test_a_cell_of_any_size_is_read_and_the_limit_of_the_csv_module_put_back(tab
         ("a.csv", "q,n\na,x\nb,x\n", Columns("q", name="n"), r'a.csv:3: the name "x" is that of .*a.csv:2 too'),
         ("a.csv", "q,n\na,\n", Columns("q", name="n"), r'a.csv:2: column "n": a task has an empty name'),
         ("a.csv", "q,n\na,b\0\n", Columns("q", name="n"), r"control characters"),
-        ("a.csv", "q\na\n", Columns(), r"nothing becomes the question"),
+        ("a.csv", "q,w\na,b\n", Columns(), r"nothing becomes the question; .* the columns are q, w"),
         ("a.csv", "q\na\n", Columns("q", limit=0), r"--limit 0 leaves no rows"),
         ("a.jsonl", '{"q": "a"}\n{"q": }', ASK, r"a.jsonl:2:7: not valid JSON"),
         ("a.jsonl", '{"q": "a"}\n{"q": NaN}', ASK, r"a.jsonl:2:7: NaN has no place in JSON"),
@@ -118,7 +119,7 @@ def test_a_table_that_does_not_fit_is_refused_and_nothing_written(table, out, na
     assert not out.exists()
 
 
-@pytest.mark.parametrize("source", ["foo", "csv:", "sql:table", "a.csv"])
+@pytest.mark.parametrize("source", ["foo", "csv:", "sql:table", "a.xlsx"])
 def test_a_source_that_is_none_is_said_before_any_column(out, source):
     with pytest.raises(InputError, match=f'the source "{source}" is not one of csv:…'):
         pull(source, Columns(), out)
@@ -139,7 +140,8 @@ def test_an_occupied_folder_is_refused_before_the_source_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
-        ("data.csv", r'is not one of csv:…, tsv:…, json:…, jsonl:…, parquet:…, hf:…; did you mean "csv:data.csv"\?'),
+        ("data.xls", r"is not one of csv:…, tsv:…, json:…, jsonl:…, parquet:…, hf:…"),
+        ("none.csv", r"none.csv does not exist; check the path"),
         ("xlsx:data", r"is not one of csv:"),
         ("csv:", r"is not one of csv:"),
         ("csv:none.csv", r"none.csv does not exist; check the path"),
@@ -266,3 +268,26 @@ def test_a_part_that_is_not_there_is_named(table, out, column, told):
     with pytest.raises(InputError, match=told):
         pull(table("a.jsonl", json.dumps({"a": {"b": [1]}})), Columns(inputs={"x": column}), out)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("reference", ["tickets.csv", "csv:tickets", "deep/rows.JSONL", "hf:team/data", "t.parquet"])
+def test_a_table_is_told_from_a_folder_and_a_slug(reference):
+    assert is_table(reference)
+    assert not any(map(is_table, ["datasets/support", "support", "support@3", "tickets.v2", "other:x"]))
+
+
+def test_a_dataset_of_a_table_is_named_after_its_file(table):
+    source = table("My tickets.csv", "q,want\nwhere,here\n").removeprefix("csv:")
+    made = read_table(source, Columns("q", expected="want"), table_name(source))
+    assert (made.slug, made.tasks[0].expected_output) == ("My-tickets", "here")
+
+
+def test_rows_that_ask_the_same_are_counted_and_left_out_where_that_is_asked(table):
+    source = table("a.csv", "q,want\na,1\nb,2\na,1\na,3\n")
+    whole = read_table(source, Columns("q", expected="want"), "a")
+    assert repeats(whole).startswith(
+        "2 of 4 tasks ask what an earlier one asks, 1 of them with another expected output; a split keeps them together"
+    )
+    short = read_table(source, Columns("q", expected="want", drop_duplicates=True), "a")
+    assert [task.name for task in short.tasks] == ["task-0001", "task-0002"]
+    assert repeats(short) == ""
