@@ -31,8 +31,13 @@ def audit(store: Store, folder: Path, sealed: Heads | None = None) -> Audit:
     """Look at everything; log_dirs are looked for below `folder`, journals compared with what `db seal` wrote of them.
 
     A journal that is shorter than its log_dir says has lost its end where the run had ended. Of a run that had not, the
-    file may be a copy that was made on the way.
+    file may be a copy that was made on the way. All of it is one state of the file, which a run may be writing to.
     """
+    with store.snapshot():
+        return _audit(store, folder, sealed)
+
+
+def _audit(store: Store, folder: Path, sealed: Heads | None) -> Audit:
     problems: list[str] = list(check.problems(store))
     if sealed is not None:
         problems += journal_heads.problems(store, sealed)

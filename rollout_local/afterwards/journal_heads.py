@@ -45,7 +45,7 @@ def write(store: Store, references: Sequence[str], file: Path, made_at: str) -> 
 
     Raises `InputError` where a journal does not hold, `file` exists or cannot be written.
     """
-    with store.still():
+    with store.snapshot():
         found = chain.heads(store)
         wanted = [reads.run(store, one)["id"] for one in references] or list(found)
         for run_id in wanted:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rollout_local.errors import StoreError
 from rollout_local.reports.escape import visible
 
 if TYPE_CHECKING:
@@ -152,8 +153,16 @@ def parse_pairs(values: Sequence[str], flag: str) -> dict[str, object]:
 
 
 def json_columns(row: Mapping[str, object]) -> dict[str, object]:
-    """A database row as a document: `x_json` columns become `x`, parsed."""
-    return {
-        key.removesuffix("_json"): json.loads(value) if key.endswith("_json") and isinstance(value, str) else value
-        for key, value in row.items()
-    }
+    """A database row as a document: `x_json` columns become `x`, parsed. Raises `StoreError` where one is no JSON."""
+    return {key.removesuffix("_json"): _parsed(key, value) for key, value in row.items()}
+
+
+def _parsed(key: str, value: object) -> object:
+    if not key.endswith("_json") or not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        what = key.removesuffix("_json")
+        msg = f"a {what} in the database cannot be read; `rollout db check` says what is not as it was"
+        raise StoreError(msg) from error

@@ -215,6 +215,17 @@ class Store:
         with self.write():
             yield
 
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """The block reads one state of the file, whatever others write meanwhile. Nobody waits; nothing is written."""
+        with self.reading() as db:
+            db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            with self.reading() as db:
+                db.execute("ROLLBACK")
+
     def _require_own_process(self) -> None:
         if os.getpid() != self._pid:
             msg = (

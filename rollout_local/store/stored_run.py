@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
+
+from pydantic import TypeAdapter
 
 from rollout_local.domain.dataset import Split
 from rollout_local.domain.run import RunConfig
 from rollout_local.domain.verdict import VerifierSpec
+from rollout_local.errors import StoreError
 from rollout_local.store import catalog
 from rollout_local.store.row_types import RunRow
 from rollout_local.store.schema import Store
+
+Value = TypeVar("Value")
+_TAGS = TypeAdapter(list[str])
 
 
 @dataclass(frozen=True)
@@ -28,12 +36,17 @@ class StoredRun:
     @cached_property
     def config(self) -> RunConfig:
         """The settings that it was created with."""
-        return RunConfig.model_validate_json(self.row["config_json"])
+        return self._read("settings", RunConfig.model_validate_json, self.row["config_json"])
 
     @cached_property
     def split(self) -> Split:
         """Where its tasks are."""
-        return Split.model_validate_json(self.row["split_json"])
+        return self._read("split", Split.model_validate_json, self.row["split_json"])
+
+    @cached_property
+    def tags(self) -> list[str]:
+        """Its tags."""
+        return self._read("tags", _TAGS.validate_json, self.row["tags_json"])
 
     @cached_property
     def verifier_ids(self) -> list[int]:
@@ -46,6 +59,14 @@ class StoredRun:
         """What decides its search, by name, as it was when the run began."""
         found: dict[str, object] = json.loads(self.row["fingerprint_json"])
         return found
+
+    def _read(self, what: str, read: Callable[[str], Value], text: str) -> Value:
+        """What a column holds; raises `StoreError` where it was changed to what no run has."""
+        try:
+            return read(text)
+        except ValueError as error:
+            msg = f"the {what} of run {self.id} cannot be read; `rollout db check` says what else is not as it was"
+            raise StoreError(msg) from error
 
     def verifiers(self, store: Store) -> list[VerifierSpec]:
         """The specs of its verifiers."""

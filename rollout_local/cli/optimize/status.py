@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,6 @@ from rollout_local.domain.dataset import SPLITS
 from rollout_local.reports.escape import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from rollout_local.store.row_types import CandidateRow, RunRow
     from rollout_local.store.selected_types import ListedRun
 
@@ -79,10 +76,14 @@ _SHOWN = (
 
 def _said(row: RunRow, frontier: int) -> dict[str, object]:
     """A run's fields as they are printed."""
+    from rollout_local.store.stored_run import StoredRun
+
+    run = StoredRun(row)
+    sizes = run.split.sizes()
     return {
         **row,
-        "target_url": json.loads(row["config_json"]).get("target_url"), "frontier": frontier,
-        "tags": ", ".join(json.loads(row["tags_json"])) or None, "tasks": _sizes(json.loads(row["split_json"])),
+        "target_url": run.config.target_url, "frontier": frontier,
+        "tags": ", ".join(run.tags) or None, "tasks": ", ".join(f"{sizes[name]} {name}" for name in SPLITS),
         "cost_usd": "unknown" if row["cost_usd"] is None else row["cost_usd"],
     }  # fmt: skip
 
@@ -92,10 +93,6 @@ def _cells(row: CandidateRow) -> list[object]:
         row["number"], row["status"], row["train_mean"], row["train_n"], row["val_mean"], row["val_n"],
         row["holdout_mean"], row["holdout_n"],
     ]  # fmt: skip
-
-
-def _sizes(split: Mapping[str, Sequence[str]]) -> str:
-    return ", ".join(f"{len(split.get(name, ()))} {name}" for name in SPLITS)
 
 
 def _line_of(row: ListedRun) -> list[str]:

@@ -12,7 +12,8 @@ import pytest
 from rollout_local.afterwards.audit import Audit, audit
 from rollout_local.domain.run import RunStatus
 from rollout_local.store import chain
-from rollout_local.store.schema import Store
+from rollout_local.store.journal import Journal
+from rollout_local.store.schema import Store, open_store
 from tests.unit.store.conftest import AT, add_run, begin  # noqa: F401 - a fixture
 
 
@@ -85,3 +86,23 @@ def test_where_the_file_itself_is_not_whole_that_is_said_first(store: Store, run
         db.execute("UPDATE events SET message = 'another' WHERE id = 1")
     (problem,) = found(store, run)
     assert "row 1 of events is not what was written" in problem
+
+
+def test_a_runner_that_writes_meanwhile_is_no_damage(store: Store, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that is judged between the reading of the journal and that of the row has another hash than its entry."""
+    row = {"iteration": 1, "component": "x", "candidate_id": None, "feedback_json": "[]", "created_at": AT}
+    proposal = Journal(store, "opt_1", 1).add_proposal(row)
+    write(run, 2, chain.at(store, "opt_1", 2))
+    link, judged = chain.link, []
+
+    def meanwhile(*given: str) -> str:
+        if not judged:
+            judged.append(proposal)
+            with open_store(store.path) as other:
+                Journal(other, "opt_1", 1).judge_proposal(proposal, accepted=True, reason="so", before=0.0, after=1.0)
+        return link(*given)
+
+    monkeypatch.setattr(chain, "link", meanwhile)
+    with open_store(store.path, create=False) as reader:
+        assert audit(reader, run.parent.parent).problems == []
+    assert judged == [proposal]

@@ -398,3 +398,15 @@ def test_a_path_is_looked_up_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             db.execute("INSERT INTO texts VALUES ('x', 'x')")
         assert linked.row("SELECT text FROM texts") == {"text": "x"}
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_snapshot_is_one_state_of_the_file_and_keeps_no_writer_waiting(tmp_path: Path) -> None:
+    with open_store(tmp_path / "a.db") as writer, open_store(tmp_path / "a.db") as reader:
+        with writer.write() as db:
+            db.execute("CREATE TABLE seen (n)")
+        with reader.snapshot():
+            assert reader.rows("SELECT count(*) AS n FROM seen") == [{"n": 0}]
+            with writer.write() as db:
+                db.execute("INSERT INTO seen VALUES (1)")
+            assert reader.rows("SELECT count(*) AS n FROM seen") == [{"n": 0}]
+        assert reader.rows("SELECT count(*) AS n FROM seen") == [{"n": 1}]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rollout_local.domain.run import RunConfig
+from rollout_local.errors import StoreError
 from rollout_local.store.row_types import RunRow
 from rollout_local.store.stored_run import StoredRun
 
@@ -32,7 +33,8 @@ def test_what_its_columns_hold_is_parsed_once() -> None:
 
 
 def test_what_cannot_be_read_is_raised_when_it_is_asked_for() -> None:
-    run = StoredRun(row(config_json="{"))
+    run = StoredRun(row(config_json="{", split_json="[]", tags_json="3"))
     assert run.id == "opt_1"
-    with pytest.raises(ValueError, match="JSON"):
-        _ = run.config
+    for what, name in (("settings", "config"), ("split", "split"), ("tags", "tags")):
+        with pytest.raises(StoreError, match=f"the {what} of run opt_1 cannot be read; `rollout db check`"):
+            getattr(run, name)
