@@ -17,13 +17,14 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any
+from typing import cast
 from uuid import uuid4
 
 import orjson
 import yaml
 
-from rollout_local.recordings.exchange import Answer, Failure, Headers
+from rollout_local.recordings.exchange import Answer, Failure, FailureKind, Headers
+from rollout_local.recordings.line_types import Line, PlainInteraction
 
 _UNSAFE = re.compile(
     rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]|\xef\xbb\xbf|\xef\xbf[\xbe\xbf]",
@@ -85,7 +86,7 @@ def dump(item: Interaction) -> bytes:
     return b"- " + line[:-1]
 
 
-def plain(item: Interaction, *, mark: bool = True) -> dict[str, Any]:
+def plain(item: Interaction, *, mark: bool = True) -> PlainInteraction:
     """The `request` and `response` that plain vcrpy reads; bytes stay bytes unless they are marked for `dump`."""
     answer = item.answer
     return {
@@ -120,7 +121,7 @@ def parse(line: bytes) -> Interaction:
     """Read a finished line. Raises ValueError, KeyError or TypeError where it is damaged."""
     body = line[2:]
     try:
-        fields = orjson.loads(body)
+        fields: Line = orjson.loads(body)
     except orjson.JSONDecodeError:
         try:
             fields = yaml.load(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  safe loaders both
@@ -143,13 +144,13 @@ def parse(line: bytes) -> Interaction:
     )
 
 
-def _answer(fields: dict[str, Any]) -> Answer:
+def _answer(fields: Line) -> Answer:
     response = fields["response"]
     status: int | None = response["status"]["code"]
     failure = None
     if "failure" in fields:
         told = fields["failure"]
-        failure = Failure(fields["outcome"], told["client"], told["name"], told["message"])
+        failure = Failure(cast("FailureKind", fields["outcome"]), told["client"], told["name"], told["message"])
         status = told["status"]
     return Answer(
         status=status,
