@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TypedDict
 
 from rollout_local.capabilities.folder import inside
 from rollout_local.datasets.harbor import require_free
@@ -33,6 +33,19 @@ class Published:
     is_new: bool
 
 
+class ListedCapability(TypedDict):
+    """A capability with its versions, oldest first; the rest is of the newest."""
+
+    name: str
+    versions: list[str]
+    version: str
+    description: str
+    agents: list[str]
+    content_hash: str
+    promoted_from_run: str | None
+    created_at: str
+
+
 def publish(store: Store, capability: Capability, at: str) -> Published:
     """Write a version, or find that it is there; `Refused` where the version has other content."""
     written = releases.add_version(store, {**columns(capability), "created_at": at})
@@ -48,13 +61,14 @@ def get(store: Store, reference: str) -> Capability:
     return of_row(releases.find_version(store, reference))
 
 
-def listing(store: Store) -> list[dict[str, Any]]:
-    """One document per capability: name, newest version, description, versions, agents of the newest."""
-    found: dict[str, dict[str, Any]] = {}
+def listing(store: Store) -> list[ListedCapability]:
+    """One document per capability: its versions, and what its newest one says."""
+    found: dict[str, ListedCapability] = {}
     for row in releases.versions(store):
-        entry = found.setdefault(row["name"], {"name": row["name"], "versions": []})
-        entry["versions"].append(row["version"])
-        entry |= {
+        older = found[row["name"]]["versions"] if row["name"] in found else []
+        found[row["name"]] = {
+            "name": row["name"],
+            "versions": [*older, row["version"]],
             "version": row["version"],
             "description": row["description"],
             "agents": [agent["name"] for agent in json.loads(row["agents_json"])],

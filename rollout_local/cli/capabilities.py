@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
@@ -13,9 +12,25 @@ from rollout_local.cli.options import common, database, print_json, print_table
 from rollout_local.reports.escape import visible
 
 if TYPE_CHECKING:
+    from rollout_local.capabilities.loading import Loaded
+    from rollout_local.capabilities.promotion import Promoted
+    from rollout_local.capabilities.registry import Published
     from rollout_local.targets.agent_files import Capability
 
 FOLDER = click.Path(path_type=Path)
+
+
+class PromoteOptions(TypedDict):
+    """Options of `promote`: what is published where, and who says so."""
+
+    number: str | None
+    to: Path | None
+    force: bool
+    reason: str | None
+    back: bool
+    dry_run: bool
+    actor: str
+    no_color: bool
 
 
 @click.group()
@@ -116,7 +131,7 @@ def export(reference: str, out: Path, db_path: Path, as_json: bool, **_options: 
 @click.option("--dry-run", is_flag=True, help="Show and check; write nothing.")
 @click.option("--actor", default=getpass.getuser, help="Who promotes (default: you).")
 @common
-def promote(run: str, db_path: Path, as_json: bool, quiet: bool, **options: object) -> None:
+def promote(run: str, db_path: Path, as_json: bool, quiet: bool, **options: Unpack[PromoteOptions]) -> None:
     """Publish the best text of RUN as the next version, or write it to FILE; shows the difference first."""
     shown, done = _promoted(run, db_path, options, say=not (as_json or quiet))
     if as_json:
@@ -126,7 +141,7 @@ def promote(run: str, db_path: Path, as_json: bool, quiet: bool, **options: obje
     click.echo(visible(f"{verb} {done.destination}" + (" (forced)" if done.forced else "")))
 
 
-def _published(folder: Path, db_path: Path) -> tuple[Any, Any]:
+def _published(folder: Path, db_path: Path) -> tuple[Loaded, Published]:
     from rollout_local.capabilities import load, publish
     from rollout_local.clock import now
 
@@ -142,23 +157,26 @@ def _stored(reference: str, db_path: Path) -> Capability:
         return get(store, reference)
 
 
-def _promoted(run: str, db_path: Path, options: Mapping[str, Any], *, say: bool) -> tuple[object, Any]:
+def _promoted(run: str, db_path: Path, options: PromoteOptions, *, say: bool) -> tuple[object, Promoted]:
     """The preview as a document (None for a revert), and what was done."""
     from rollout_local.capabilities import preview, revert
     from rollout_local.capabilities import promote as publish_text
     from rollout_local.store import reads
 
-    noted = {name: options[name] for name in ("actor", "reason", "dry_run")}
-    place = {"version": options["number"], "to": options["to"]}
+    actor, reason, dry_run = options["actor"], options["reason"], options["dry_run"]
+    version, to = options["number"], options["to"]
     with database(db_path) as store:
         row = reads.run(store, run)
         if options["back"]:
-            done = revert(store, row, **noted)
+            done = revert(store, row, actor=actor, reason=reason, dry_run=dry_run)
             _say([done.diff], say=say)
             return None, done
-        shown = preview(store, row, **place)
+        shown = preview(store, row, version=version, to=to)
         _say([shown.diff, *(gate["sentence"] for gate in shown.gates), shown.luck], say=say)
-        return shown.document(), publish_text(store, row, force=options["force"], **place, **noted)
+        done = publish_text(
+            store, row, force=options["force"], version=version, to=to, actor=actor, reason=reason, dry_run=dry_run
+        )
+        return shown.document(), done
 
 
 def _say(lines: list[str], *, say: bool) -> None:

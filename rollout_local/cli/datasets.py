@@ -10,7 +10,7 @@ import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict, Unpack
 
 import click
 
@@ -21,13 +21,68 @@ from rollout_local.errors import InputError
 from rollout_local.reports.escape import visible
 
 if TYPE_CHECKING:
-    from rollout_local.domain.dataset import Dataset, Split, Task
+    from rollout_local.domain.dataset import Dataset, Split, SplitName, Task
     from rollout_local.store.row_types import DatasetRow
     from rollout_local.store.selected_types import AddedDataset
 
 FOLDER = click.Path(path_type=Path)
 SHOWN = 60
 """Characters of a question or label that a table shows."""
+
+
+class Summary(TypedDict):
+    """A dataset without its tasks."""
+
+    slug: str
+    name: str
+    task_count: int
+    content_hash: str
+
+
+class ValidatedSplits(TypedDict):
+    """How many tasks a file of splits places where; `unused` are in none of them."""
+
+    path: str
+    train: int
+    val: int
+    holdout: int
+    unused: int
+    note: str
+
+
+class Validated(Summary):
+    """What `validate` found."""
+
+    with_expected_output: int
+    with_expectations: int
+    splits: NotRequired[ValidatedSplits]
+
+
+class SplitOptions(TypedDict):
+    """Options of `split`: shares, and what else decides whether and how the file is written."""
+
+    train: float
+    val: float
+    holdout: float
+    seed: int
+    stratify: str | None
+    force: bool
+    quiet: bool
+    no_color: bool
+
+
+class PullOptions(TypedDict):
+    """Options of `pull` that are one column, or say which part of a table is taken."""
+
+    instruction: str | None
+    name: str | None
+    expected: str | None
+    split: str | None
+    config: str | None
+    revision: str | None
+    limit: int | None
+    drop_duplicates: bool
+    no_color: bool
 
 
 @click.group()
@@ -69,7 +124,7 @@ def pull(
     out: Path,
     as_json: bool,
     quiet: bool,
-    **options: object,
+    **options: Unpack[PullOptions],
 ) -> None:
     """Make a dataset folder of a table: SOURCE is csv:FILE, tsv:, json:, jsonl:, parquet:FILE or hf:NAME.
 
@@ -141,7 +196,7 @@ def validate(
 @click.option("--out", type=FOLDER, metavar="FILE", help="The file to write (default: DIR/splits.json).")
 @click.option("--force", is_flag=True, help="Replace a file that says something else.")
 @plain
-def split(folder: Path, out: Path | None, as_json: bool, **options: Any) -> None:
+def split(folder: Path, out: Path | None, as_json: bool, **options: Unpack[SplitOptions]) -> None:
     """Share the tasks in DIR out to train, val and holdout, and write that down for --splits-file.
 
     The seeded hash of their names decides the order, the shares how many go where: rounded down, at least one, and
@@ -166,17 +221,21 @@ def _imported(folder: Path, db_path: Path) -> AddedDataset:
         return import_dataset(store, dataset, now())
 
 
-def _pulled(
-    source: str, inputs: Sequence[str], metadata: Sequence[str], out: Path, options: Mapping[str, Any]
-) -> Dataset:
+def _pulled(source: str, inputs: Sequence[str], metadata: Sequence[str], out: Path, options: PullOptions) -> Dataset:
     from rollout_local.datasets import Columns
     from rollout_local.datasets import pull as pull_table
 
-    single = ("instruction", "name", "expected", "limit", "split", "config", "revision", "drop_duplicates")
     columns = Columns(
         inputs=pairs_of_columns(inputs, "--input"),
         metadata=pairs_of_columns(metadata, "--metadata"),
-        **{name: options[name] for name in single},
+        instruction=options["instruction"],
+        name=options["name"],
+        expected=options["expected"],
+        limit=options["limit"],
+        split=options["split"],
+        config=options["config"],
+        revision=options["revision"],
+        drop_duplicates=options["drop_duplicates"],
     )
     return pull_table(source, columns, out)
 
@@ -204,11 +263,14 @@ def load(reference: str, db_path: Path) -> Dataset:
     return read_dataset(Path(reference)) if is_path else _stored(reference, db_path)[1]
 
 
-def _validated(dataset: Dataset, splits_file: Path | None, seed: int) -> dict[str, Any]:
+def _validated(dataset: Dataset, splits_file: Path | None, seed: int) -> Validated:
     from rollout_local.datasets import check_leakage, make_split, read_splits
 
-    found = {
-        **_summary(dataset),
+    found: Validated = {
+        "slug": dataset.slug,
+        "name": dataset.name,
+        "task_count": len(dataset.tasks),
+        "content_hash": dataset.content_hash,
         "with_expected_output": sum(task.expected_output is not None for task in dataset.tasks),
         "with_expectations": sum("expectations" in task.metadata for task in dataset.tasks),
     }
@@ -216,12 +278,18 @@ def _validated(dataset: Dataset, splits_file: Path | None, seed: int) -> dict[st
         parts = make_split(dataset, seed, read_splits(splits_file))
         check_leakage(dataset, parts)
         placed = sum(parts.sizes().values())
-        found["splits"] = {"path": str(splits_file), **parts.sizes(), "unused": len(dataset.tasks) - placed}
-        found["splits"]["note"] = parts.note
+        found["splits"] = {
+            "path": str(splits_file),
+            "train": len(parts.train),
+            "val": len(parts.val),
+            "holdout": len(parts.holdout),
+            "unused": len(dataset.tasks) - placed,
+            "note": parts.note,
+        }
     return found
 
 
-def _described(found: Mapping[str, Any]) -> list[str]:
+def _described(found: Validated) -> list[str]:
     lines = [
         f"{found['slug']} · {found['name']} · {found['task_count']} tasks",
         found["content_hash"],
@@ -229,13 +297,14 @@ def _described(found: Mapping[str, Any]) -> list[str]:
     ]
     if "splits" in found:
         splits = found["splits"]
+        sizes = {name: splits[name] for name in SPLITS}
         unused = f", {splits['unused']} in none" if splits["unused"] else ""
-        lines.append(f"{splits['path']}: {_sizes(splits)}{unused}; no question stands in two splits")
+        lines.append(f"{splits['path']}: {_sizes(sizes)}{unused}; no question stands in two splits")
         lines += [splits["note"]] if splits["note"] else []
     return lines
 
 
-def _divided(folder: Path, file: Path, options: Mapping[str, Any]) -> tuple[Split, bool]:
+def _divided(folder: Path, file: Path, options: SplitOptions) -> tuple[Split, bool]:
     """The split, and whether the file was written: one that says the same is left alone."""
     from rollout_local.datasets import check_leakage, divide, read_dataset, write_splits
 
@@ -275,7 +344,7 @@ def _says(file: Path, parts: Split) -> bool:
     return {name: tuple(names) for name, names in written.items()} == parts.model_dump(exclude={"note"})
 
 
-def _summary(dataset: Dataset) -> dict[str, Any]:
+def _summary(dataset: Dataset) -> Summary:
     return {
         "slug": dataset.slug,
         "name": dataset.name,
@@ -310,7 +379,7 @@ def _cut(text: str) -> str:
     return line if len(line) <= SHOWN else line[: SHOWN - 1] + "…"
 
 
-def _sizes(sizes: Mapping[str, object]) -> str:
+def _sizes(sizes: Mapping[SplitName, int]) -> str:
     return " · ".join(f"{name} {sizes[name]}" for name in SPLITS)
 
 

@@ -5,10 +5,10 @@ Nothing here sends or replays. A secret that was found is told by its kind and i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 from urllib.parse import urlsplit
 
 import click
@@ -18,7 +18,7 @@ from rollout_local.errors import InputError
 from rollout_local.reports.escape import visible
 
 if TYPE_CHECKING:
-    from rollout_local.recordings import Leak, Shown, Summary
+    from rollout_local.recordings import Leak, Report, Shown, Summary
     from rollout_local.recordings.lines import Interaction
 
 PATH = click.Path(path_type=Path)
@@ -26,6 +26,23 @@ PLACES = (Path("recordings"), Path(".rollout"))
 """Where recordings are looked for: those of tests and experiments, and those of runs."""
 HEAD_LINES = 3
 """Lines of a recording before its first interaction."""
+
+
+InteractionRow = TypedDict(
+    "InteractionRow",
+    {"line": int, "scope": str, "try": int, "key": str, "method": str, "url": str, "model": str | None,
+     "status": int | str, "tokens_in": int | None, "tokens_out": int | None, "seconds": float, "replays": bool},
+)  # fmt: skip
+"""An interaction as `show` tells of it."""
+
+
+class Imported(TypedDict):
+    """A recording that was made of a cassette."""
+
+    path: str
+    interactions: int
+    request_bytes: int
+    response_bytes: int
 
 
 @click.group()
@@ -70,11 +87,11 @@ def verify(file: Path, as_json: bool, **_options: object) -> int:
     """Check every line, key, the order and the redaction of FILE; exit 1 if a replay must not trust it."""
     found = _verified(file)
     if as_json:
-        print_json(found)
+        print_json({**asdict(found), "ok": found.ok})
     else:
-        wrong = [*found["problems"], *map(_leak_line, found["leaks"])]
+        wrong = [*found.problems, *map(_leak_line, found.leaks)]
         click.echo(visible("\n".join(wrong) or _sound(found)))
-    return int(not found["ok"])
+    return int(not found.ok)
 
 
 @recordings.command()
@@ -84,7 +101,7 @@ def scan(paths: Sequence[Path], as_json: bool, quiet: bool, **_options: object) 
     """Look for keys and passwords in files, folders, databases, logs and bundles; exit 1 if there are any."""
     leaks = _leaks(paths)
     if as_json:
-        print_json(leaks)
+        print_json([asdict(leak) for leak in leaks])
     else:
         click.echo(visible("\n".join(map(_leak_line, leaks)) or "No secrets found."))
     if leaks and not quiet:
@@ -151,14 +168,14 @@ def _state(one: Summary) -> str:
     return "whole" if one.closed else "open"
 
 
-def _headline(one: Summary, rows: Sequence[Mapping[str, Any]]) -> str:
+def _headline(one: Summary, rows: Sequence[InteractionRow]) -> str:
     made = f" · engine {one.engine}" if one.engine else ""
     hosts = ", ".join(sorted({urlsplit(row["url"]).netloc for row in rows}))
     counts = f"{one.interactions} interactions · {one.scopes} scopes"
     return f"{one.path} · {_state(one)}{made} · {counts}\nasked of {hosts or 'nobody'}\n"
 
 
-def _shown(file: Path) -> tuple[Shown, list[dict[str, object]]]:
+def _shown(file: Path) -> tuple[Shown, list[InteractionRow]]:
     from rollout_local.recordings import show as read
     from rollout_local.recordings.playback import Cassette, ListShelf
     from rollout_local.recordings.vcr_formats import entries
@@ -167,15 +184,15 @@ def _shown(file: Path) -> tuple[Shown, list[dict[str, object]]]:
     items = shown.interactions
     served = {one.line for one in Cassette(entries(items), ListShelf(items)).unplayed()}
     before = HEAD_LINES if shown.summary.ours else 0
-    rows = [{"line": before + n, **_row(item), "replays": n in served} for n, item in enumerate(items, 1)]
-    return shown, rows
+    return shown, [_row(item, before + n, replays=n in served) for n, item in enumerate(items, 1)]
 
 
-def _row(item: Interaction) -> dict[str, object]:
+def _row(item: Interaction, line: int, *, replays: bool) -> InteractionRow:
     from rollout_local.dialects import read_call
 
     call = read_call(_readable(item.body), _readable(item.answer.body), item.url)
     return {
+        "line": line,
         "scope": item.scope,
         "try": item.attempt,
         "key": item.key,
@@ -186,6 +203,7 @@ def _row(item: Interaction) -> dict[str, object]:
         "tokens_in": call.tokens_in,
         "tokens_out": call.tokens_out,
         "seconds": item.seconds,
+        "replays": replays,
     }
 
 
@@ -199,27 +217,28 @@ def _readable(body: bytes | None) -> object:
         return (body or b"").decode("utf-8", "replace")
 
 
-def _interaction_cells(row: Mapping[str, Any]) -> tuple[Any, ...]:
+def _interaction_cells(row: InteractionRow) -> tuple[object, ...]:
     request = f"{row['method']} {urlsplit(row['url']).path or '/'}"
-    keys = ("model", "status", "tokens_in", "tokens_out", "seconds")
-    return (row["line"], row["scope"] or None, request, *(row[key] for key in keys), "yes" if row["replays"] else "no")
+    tokens = (row["tokens_in"], row["tokens_out"])
+    replays = "yes" if row["replays"] else "no"
+    return (row["line"], row["scope"] or None, request, row["model"], row["status"], *tokens, row["seconds"], replays)
 
 
-def _verified(file: Path) -> dict[str, Any]:
+def _verified(file: Path) -> Report:
     from rollout_local.recordings import verify as check
     from rollout_local.recordings.opening import start_of
 
     start_of(file)  # a file that is not there is wrong input, not an unsound recording
     report = check(file)
-    return {**asdict(report), "ok": report.ok, "leaks": [_told(leak) for leak in report.leaks]}
+    return replace(report, leaks=[_told(leak) for leak in report.leaks])
 
 
-def _sound(found: Mapping[str, Any]) -> str:
-    kept = "in order, unchanged" if found["ours"] else "readable (another tool's cassette)"
-    return f"{found['path']}: {found['interactions']} interactions, {kept}, without a secret"
+def _sound(found: Report) -> str:
+    kept = "in order, unchanged" if found.ours else "readable (another tool's cassette)"
+    return f"{found.path}: {found.interactions} interactions, {kept}, without a secret"
 
 
-def _leaks(paths: Sequence[Path]) -> list[dict[str, object]]:
+def _leaks(paths: Sequence[Path]) -> list[Leak]:
     import os
 
     from rollout_local.recordings import scan as search
@@ -227,17 +246,17 @@ def _leaks(paths: Sequence[Path]) -> list[dict[str, object]]:
     return [_told(leak) for leak in search(paths, os.environ)]
 
 
-def _told(leak: Leak) -> dict[str, Any]:
-    """A leak as a document: two letters tell which of one's keys it is, and give nothing away."""
-    return {**asdict(leak), "shown": leak.shown[:2] + "…"}
+def _told(leak: Leak) -> Leak:
+    """A leak as it is told: two letters tell which of one's keys it is, and give nothing away."""
+    return replace(leak, shown=leak.shown[:2] + "…")
 
 
-def _leak_line(leak: Mapping[str, Any]) -> str:
-    where = f"{leak['path']}!{leak['member']}" if leak["member"] else str(leak["path"])
-    return f"{where}:{leak['line']}: {leak['kind']} ({leak['shown']}, at byte {leak['offset']})"
+def _leak_line(leak: Leak) -> str:
+    where = f"{leak.path}!{leak.member}" if leak.member else str(leak.path)
+    return f"{where}:{leak.line}: {leak.kind} ({leak.shown}, at byte {leak.offset})"
 
 
-def _imported(file: Path, out: Path) -> dict[str, Any]:
+def _imported(file: Path, out: Path) -> Imported:
     from rollout_local.recordings import import_cassette
     from rollout_local.recordings import show as read
 
@@ -246,9 +265,12 @@ def _imported(file: Path, out: Path) -> dict[str, Any]:
     except OSError as error:
         raise _cannot_write(out, error) from None
     items = read(out).interactions
-    sizes = {"request_bytes": sum(len(item.body or b"") for item in items),
-             "response_bytes": sum(len(item.answer.body) for item in items)}  # fmt: skip
-    return {"path": str(out), "interactions": count, **sizes}
+    return {
+        "path": str(out),
+        "interactions": count,
+        "request_bytes": sum(len(item.body or b"") for item in items),
+        "response_bytes": sum(len(item.answer.body) for item in items),
+    }
 
 
 def _exported(file: Path, form: str, out: Path | None) -> tuple[int, str]:

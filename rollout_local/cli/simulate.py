@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
@@ -24,6 +24,16 @@ if TYPE_CHECKING:
 
 LOOPBACK = ("127.0.0.1", "localhost")
 STOP = (signal.SIGINT, signal.SIGTERM)
+
+
+class ServeOptions(TypedDict):
+    """Options of `serve` that decide what is answered."""
+
+    seed: int
+    latency: int
+    vary_sightings: bool
+    faults: str
+    no_color: bool
 
 
 @click.group()
@@ -40,7 +50,9 @@ def simulate() -> None:
 @click.option("--vary-sightings", is_flag=True, help="Another answer each time the same request comes.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides answers and faults.")
 @plain
-def serve(script: Path | None, host: str, port: int, as_json: bool, quiet: bool, **options: Any) -> None:
+def serve(
+    script: Path | None, host: str, port: int, as_json: bool, quiet: bool, **options: Unpack[ServeOptions]
+) -> None:
     """Serve OpenAI's chat completions on loopback until Ctrl-C; counters at GET /-/calls."""
     rules, simulator = _made(script, host, port, options)
     with _until_stopped() as wait, simulator:
@@ -48,7 +60,7 @@ def serve(script: Path | None, host: str, port: int, as_json: bool, quiet: bool,
         wait()
 
 
-def _made(script: Path | None, host: str, port: int, options: dict[str, Any]) -> tuple[Script, Simulator]:
+def _made(script: Path | None, host: str, port: int, options: ServeOptions) -> tuple[Script, Simulator]:
     from rollout_local.simulator import Settings, Simulator, load_script
 
     if host not in LOOPBACK:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
@@ -18,9 +18,41 @@ from rollout_local.reports.escape import visible
 if TYPE_CHECKING:
     from rollout_local.domain.dataset import Task
     from rollout_local.domain.verdict import Verdict, VerifierSpec
+    from rollout_local.verifiers.checks import CheckType
     from rollout_local.verifiers.params import Param
 
 FILE = click.Path(path_type=Path)
+
+
+class Summary(TypedDict):
+    """A verifier without its checks."""
+
+    id: str
+    name: str
+    check_count: int
+    pass_threshold: float
+    content_hash: str
+
+
+class ListedVerifier(Summary):
+    """A verifier in the database."""
+
+    created_at: str
+
+
+class Kept(TypedDict):
+    """What a verifier in the database has beside its spec."""
+
+    content_hash: str
+    created_at: str
+
+
+class HowTold(TypedDict):
+    """How `test` tells of a verdict."""
+
+    as_json: bool
+    quiet: bool
+    no_color: bool
 
 
 @click.group()
@@ -50,8 +82,10 @@ def list_(db_path: Path, as_json: bool, no_color: bool, **_options: object) -> N
     if as_json:
         print_json(rows)
         return
-    keys = ("id", "name", "check_count", "pass_threshold", "content_hash", "created_at")
-    cells = [[r[key] if key != "content_hash" else r[key][:19] for key in keys] for r in rows]
+    cells = [
+        (r["id"], r["name"], r["check_count"], r["pass_threshold"], r["content_hash"][:19], r["created_at"])
+        for r in rows
+    ]
     print_table(("id", "name", "checks", "passes from", "hash", "created at"), cells, color=not no_color)
 
 
@@ -85,18 +119,18 @@ def test(
     output: str,
     dataset: str | None,
     db_path: Path,
-    **how: Any,
+    **options: Unpack[HowTold],
 ) -> None:
     """Grade one output of one task; exit 0 where it passes, 1 where it does not.
 
     FILE may also be the id of a registered verifier.
     """
     spec, task = _spec(verifier, db_path), _task(task_name, dataset, db_path)
-    verdict = _graded(spec, task, output, quiet=how["quiet"])
-    if how["as_json"]:
+    verdict = _graded(spec, task, output, quiet=options["quiet"])
+    if options["as_json"]:
         print_json({"verifier": spec.id, "task": task.name, **verdict.model_dump()})
     else:
-        _print_verdict(spec, verdict, color=not how["no_color"])
+        _print_verdict(spec, verdict, color=not options["no_color"])
     context.exit(0 if verdict.passed else 1)
 
 
@@ -108,11 +142,12 @@ def checks(as_json: bool, no_color: bool, **_options: object) -> None:
     from_metadata and from_expected are paths into the task's metadata and expected output, such as a.b[0]; $ is all
     of it.
     """
-    types = _check_types()
+    from rollout_local.verifiers import CHECKS
+
     if as_json:
-        print_json(types)
+        print_json(_check_types())
         return
-    cells = [(t["type"], ", ".join(t["aliases"]), _parameters(t), t["summary"]) for t in types]
+    cells = [(name, ", ".join(check.aliases), _parameters(check), check.summary) for name, check in CHECKS.items()]
     print_table(("type", "also", "parameters", "what it checks"), cells, color=not no_color)
     click.echo(
         "\nfrom_metadata and from_expected are paths into the task's metadata and expected output, such as a.b[0]; $ is"
@@ -130,7 +165,7 @@ def _registered(file: Path, db_path: Path) -> tuple[VerifierSpec, bool]:
         return spec, add_verifier(store, spec, now())["is_new"]
 
 
-def _rows(db_path: Path) -> list[dict[str, Any]]:
+def _rows(db_path: Path) -> list[ListedVerifier]:
     from rollout_local.domain.verdict import VerifierSpec
     from rollout_local.store.catalog import list_verifiers
 
@@ -143,17 +178,17 @@ def _rows(db_path: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _stored(reference: str, db_path: Path) -> tuple[dict[str, Any], VerifierSpec]:
+def _stored(reference: str, db_path: Path) -> tuple[Kept, VerifierSpec]:
     from rollout_local.domain.verdict import VerifierSpec
     from rollout_local.store.catalog import find_verifier
 
     with database(db_path, reads=True) as store:
         row = find_verifier(store, reference)
-    kept = {"content_hash": row["content_hash"], "created_at": row["created_at"]}
+    kept: Kept = {"content_hash": row["content_hash"], "created_at": row["created_at"]}
     return kept, VerifierSpec.model_validate_json(row["spec_json"])
 
 
-def _summary(spec: VerifierSpec) -> dict[str, Any]:
+def _summary(spec: VerifierSpec) -> Summary:
     return {
         "id": spec.id,
         "name": spec.name,
@@ -238,7 +273,7 @@ def _print_verdict(spec: VerifierSpec, verdict: Verdict, *, color: bool) -> None
         click.echo(visible(f"Required, but not met: {', '.join(missed)}"))
 
 
-def _check_types() -> list[dict[str, Any]]:
+def _check_types() -> list[dict[str, object]]:
     from rollout_local.verifiers import CHECKS
 
     return [
@@ -266,14 +301,15 @@ def _parameter(param: Param) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _parameters(check: Mapping[str, Any]) -> str:
+def _parameters(check: CheckType) -> str:
     """`[value | from_metadata | from_expected], path*, case_sensitive=false`."""
-    one_of: Sequence[str] = check["one_of"]
-    names = [f"[{' | '.join(one_of)}]"] if one_of else []
-    for name, param in check["params"].items():
-        if name not in one_of:
-            default = f"={json.dumps(param['default'])}" if "default" in param else ""
-            names.append(f"{name}{'*' if param['required'] else ''}{default}")
+    from rollout_local.verifiers.params import ABSENT
+
+    names = [f"[{' | '.join(check.one_of)}]"] if check.one_of else []
+    for name, param in check.params.items():
+        if name not in check.one_of:
+            default = "" if param.default is ABSENT else f"={json.dumps(param.default)}"
+            names.append(f"{name}{'*' if param.required else ''}{default}")
     return ", ".join(names)
 
 

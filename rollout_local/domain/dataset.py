@@ -107,6 +107,6 @@ class Split(Value):
         names: tuple[str, ...] = getattr(self, split)
         return names
 
-    def sizes(self) -> dict[str, int]:
+    def sizes(self) -> dict[SplitName, int]:
         """`{"train": n, "val": n, "holdout": n}`."""
         return {split: len(self.names(split)) for split in SPLITS}

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rollout_local.clock import new_run_id, now
 from rollout_local.datasets.rows import is_rows, read_dataset, read_rows
@@ -50,6 +50,9 @@ from rollout_local.verifiers.rewards import as_spec, require_dataset
 
 KEPT_SOURCE = "target"
 """Where a log_dir has the target's source that came with an imported run: to be read, and imported on request only."""
+
+Pass = Literal["baseline", "search", "best"]
+"""What a run executes the target for."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class Setup:
         return readiness.models_of(self.config, self.target, self.specs)
 
     @property
-    def executions(self) -> dict[str, int]:
+    def executions(self) -> dict[Pass, int]:
         """Executions by pass, at most: baseline (all splits), search (the budget), best (holdout)."""
         sizes = self.split.sizes()
         return {"baseline": sum(sizes.values()), "search": self.budget, "best": sizes["holdout"]}

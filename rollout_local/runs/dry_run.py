@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
+from rollout_local.domain.dataset import SplitName
 from rollout_local.domain.run import RunConfig
 from rollout_local.domain.target import AgentResult
 from rollout_local.models import key_of, key_variable
@@ -16,7 +17,7 @@ from rollout_local.planning.fingerprint import versions
 from rollout_local.planning.module_import import asked_at_import
 from rollout_local.planning.practice_warnings import cautions
 from rollout_local.planning.readiness import reflection_key_problem
-from rollout_local.planning.setup import Setup, check_unchanged, load, prepare
+from rollout_local.planning.setup import Pass, Setup, check_unchanged, load, prepare
 from rollout_local.planning.target_headers import variables_of
 from rollout_local.reports.forecast import detectable_lift, proposals_bought
 from rollout_local.runs import rehearsal
@@ -26,16 +27,31 @@ from rollout_local.store.schema import Store
 from rollout_local.store.stored_run import StoredRun
 from rollout_local.verifiers.grade import fits, grade
 
-Finding = dict[str, str]
+
+class Finding(TypedDict):
+    """What one check found. `status` is ok, warn or fail."""
+
+    check: str
+    status: str
+    detail: str
 
 
-def of_config(config: RunConfig, folder: Path, store: Store | None) -> dict[str, Any]:
-    """Check what `create` would be given. Returns `{"ok", "checks": [{check, status, detail}], "calls"}`."""
+class Checked(TypedDict):
+    """Everything that was found, and what the budget buys; `ok` where nothing failed."""
+
+    ok: bool
+    checks: list[Finding]
+    calls: dict[Pass, int]
+    split: dict[SplitName, int]
+
+
+def of_config(config: RunConfig, folder: Path, store: Store | None) -> Checked:
+    """Check what `create` would be given."""
     with environment.for_target(config, offline_keys=False):
         return _document(prepare(config, folder, store), folder, store)
 
 
-def of_run(store: Store, reference: str, folder: Path, changes: Mapping[str, object]) -> dict[str, object]:
+def of_run(store: Store, reference: str, folder: Path, changes: Mapping[str, object]) -> Checked:
     """Check a stored run: the same, and that its inputs are what it was created with."""
     run = reads.run(store, reference)
     config = StoredRun(run).config
@@ -46,7 +62,7 @@ def of_run(store: Store, reference: str, folder: Path, changes: Mapping[str, obj
         return _document(setup, folder, store)
 
 
-def _document(setup: Setup, folder: Path, store: Store | None) -> dict[str, object]:
+def _document(setup: Setup, folder: Path, store: Store | None) -> Checked:
     findings = [*_findings(setup, store), *_wire(setup, folder)]
     ok = all(finding["status"] != "fail" for finding in findings)
     return {"ok": ok, "checks": findings, "calls": setup.executions, "split": setup.split.sizes()}
@@ -66,8 +82,8 @@ def _findings(setup: Setup, store: Store | None) -> Iterator[Finding]:
     yield _recording(setup.config)
     yield from _keys(setup.config)
     warned = [*setup.warnings, *cautions(setup, store)]
-    yield from ({"check": check, "status": "warn", "detail": detail} for check, detail in warned)
-    yield from ({"check": check, "status": status, "detail": detail} for check, status, detail in findings(setup))
+    yield from (Finding(check=check, status="warn", detail=detail) for check, detail in warned)
+    yield from (Finding(check=check, status=status, detail=detail) for check, status, detail in findings(setup))
     yield from _budget(setup)
 
 

@@ -20,6 +20,7 @@ from rollout_local.reports.escape import visible
 
 if TYPE_CHECKING:
     from rollout_local.planning.setup import Setup
+    from rollout_local.runs.dry_run import Checked
     from rollout_local.store.schema import Store
 
 
@@ -125,7 +126,7 @@ def run_(
     return outcome.exit_code
 
 
-def _checked(run: str | None, fields: Mapping[str, Any], db_path: Path) -> dict[str, Any]:
+def _checked(run: str | None, fields: Mapping[str, Any], db_path: Path) -> Checked:
     """What a dry run finds of the flags, or of a stored run."""
     from rollout_local.runs import dry_run
 
