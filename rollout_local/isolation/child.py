@@ -24,15 +24,15 @@ from rollout_local.domain.dataset import Task
 from rollout_local.domain.run import RunConfig
 from rollout_local.domain.target import Candidate, Target
 from rollout_local.errors import RolloutError, StopSearch
+from rollout_local.isolation.messages import FromChild, FromRun, Load, Replied, Result, Run, Told
 from rollout_local.isolation.pipes import CLOSED, Channel
 from rollout_local.isolation.values import pack_error, pack_result, pack_span, pack_stop, unpack_stop
 from rollout_local.planning import environment
 from rollout_local.recordings import IMPORT, scope
-from rollout_local.recordings.remote import RemoteRecording, opened, terms_of
+from rollout_local.recordings.remote import RemoteRecording, Reply, Request, opened, unpack_terms
 from rollout_local.targets.registry import get_optimization_target, load_modules, raised_by_us
 from rollout_local.tracing import Collector, collecting
 
-Message = dict[str, Any]
 _DIE_WITH_PARENT = 1
 """`PR_SET_PDEATHSIG` of Linux's prctl(2)."""
 _RETURNED = 70
@@ -46,7 +46,7 @@ def main(reading: str, writing: str, parent: str) -> None:
     if os.getppid() != int(parent):
         return
     os.register_at_fork(after_in_child=lambda: _let_go(int(reading), int(writing)))
-    link = Link(Channel(int(reading), int(writing)), _end_at_once)
+    link = Link(Channel[FromRun](int(reading), int(writing)), _end_at_once)
     sys.stdout, sys.stderr = Forwarded("stdout", 1, link), Forwarded("stderr", 2, link)
     serve(link)
 
@@ -66,37 +66,36 @@ def _end_at_once() -> NoReturn:
 class Link:
     """The child's end of the pipes: orders come, questions go. `gone` is called where the run is, during a task."""
 
-    def __init__(self, channel: Channel, gone: Callable[[], None]) -> None:
+    def __init__(self, channel: Channel[FromRun], gone: Callable[[], None]) -> None:
         self.busy = True
         self._channel = channel
         self._gone = gone
-        self._orders: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[Load | Run | None] = queue.SimpleQueue()
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, queue.SimpleQueue[Message]] = {}
+        self._waiting: dict[int, queue.SimpleQueue[Replied]] = {}
         threading.Thread(target=self._listen, daemon=True, name="rollout-run").start()
 
-    def order(self) -> Message | None:
+    def order(self) -> Load | Run | None:
         """What is to be done next; None where the run has hung up."""
         self.busy = False
         found = self._orders.get()
         self.busy = True
         return found
 
-    def tell(self, message: Message) -> None:
+    def tell(self, message: FromChild) -> None:
         """Say what came of it."""
         self._channel.send(message)
 
-    def ask(self, what: Message) -> Message:
+    def ask(self, what: Request) -> Reply:
         """An answer of the run. Raises what was raised there."""
-        number, answers = next(self._numbers), queue.SimpleQueue[Message]()
+        number, answers = next(self._numbers), queue.SimpleQueue[Replied]()
         self._waiting[number] = answers
-        self._channel.send({"do": "ask", "number": number, "what": what})
+        self.tell({"do": "ask", "number": number, "what": what})
         told = answers.get()
         del self._waiting[number]
         if "raise" in told:
             raise unpack_stop(told["raise"])
-        answer: Message = told["answer"]
-        return answer
+        return told["answer"]
 
     def _listen(self) -> None:
         while (message := self._channel.receive()) is not None:
@@ -142,9 +141,10 @@ def serve(link: Link) -> None:
     first = link.order()
     if first is None:
         return
+    assert first["do"] == "load", "the first order"
     sys.path[:], sys.argv[:] = first["path"], first["argv"]
     config = RunConfig.model_validate_json(first["config"])
-    with opened(terms_of(first["terms"]), link.ask) as recording:
+    with opened(unpack_terms(first["terms"]), link.ask) as recording:
         try:
             with scope(IMPORT):
                 target = _load(config, first)
@@ -155,10 +155,11 @@ def serve(link: Link) -> None:
         with environment.during(config, first["run_id"], first["attempt"], with_dspy=with_dspy):
             link.tell({"do": "loaded"})
             while (order := link.order()) is not None:
+                assert order["do"] == "run", "every other order"
                 link.tell(_run(target, order, recording))
 
 
-def _load(config: RunConfig, first: Message) -> Target:
+def _load(config: RunConfig, first: Load) -> Target:
     told = first["capability"]
     if told is None:
         load_modules(config.modules, Path(first["folder"]))
@@ -170,7 +171,7 @@ def _load(config: RunConfig, first: Message) -> Target:
     return agent_target(Capability.model_validate({**told, "files": files}), config)
 
 
-def _run(target: Target, order: Message, recording: RemoteRecording) -> Message:
+def _run(target: Target, order: Run, recording: RemoteRecording) -> Result:
     """What came of one task, with all that is to be known of it beside."""
     collector, process, blocked = Collector(), os.getpid(), len(recording.blocked)
     try:
@@ -186,7 +187,7 @@ def _run(target: Target, order: Message, recording: RemoteRecording) -> Message:
     }  # fmt: skip
 
 
-def _told(target: Target, order: Message) -> Message:
+def _told(target: Target, order: Run) -> Told:
     try:
         task = Task.model_validate(json.loads(order["task"]))
         result = target.run(task, Candidate(components=order["components"]))

@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Generic, TypeVar
 
 CLOSED = 71
 """Exit status of a child whose own code closed its pipes."""
@@ -21,7 +21,10 @@ LONGEST = 2**30
 _HEAD = 8
 
 
-class Channel:
+Received = TypeVar("Received")
+
+
+class Channel(Generic[Received]):
     """One end of the two pipes. Its JSON is its own: a target may replace `json.dumps`."""
 
     def __init__(self, reading: int, writing: int) -> None:
@@ -33,7 +36,7 @@ class Channel:
         self._encode = json.JSONEncoder(ensure_ascii=True).encode
         self._decode = json.JSONDecoder().decode
 
-    def send(self, message: Mapping[str, Any]) -> bool:
+    def send(self, message: Mapping[str, object]) -> bool:
         """Send one message; False where the other side is gone."""
         data = self._encode(message).encode("ascii")
         rest = memoryview(len(data).to_bytes(_HEAD, "big") + data)
@@ -45,13 +48,13 @@ class Channel:
             return False
         return True
 
-    def receive(self) -> dict[str, Any] | None:
+    def receive(self) -> Received | None:
         """The next message, waited for; None where there are no more."""
         try:
             length = int.from_bytes(self._exactly(_HEAD), "big")
             if length > LONGEST:
                 return None
-            message: dict[str, Any] = self._decode(self._exactly(length).decode("ascii"))
+            message: Received = self._decode(self._exactly(length).decode("ascii"))
         except (OSError, EOFError, ValueError) as error:
             self.is_closed_here = isinstance(error, OSError) and error.errno == errno.EBADF
             return None

@@ -14,17 +14,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor as Threads
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from rollout_local.errors import Paused, TargetError
+from rollout_local.isolation.messages import Answered, Failed, FromChild, Loaded, Placed, Result, Run
 from rollout_local.isolation.pipes import CLOSED, Channel
 from rollout_local.isolation.values import pack_stop
 from rollout_local.recordings import Recording, unrecorded
-from rollout_local.recordings.remote import Door
+from rollout_local.recordings.remote import Door, Request
 from rollout_local.stop import StopFlag
 
 ROOT = str(Path(__file__).parent.parent.parent)
@@ -38,7 +38,6 @@ _TURN = 0.1
 _LAST = 2.0
 """Seconds that a child has to end by itself."""
 _FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
-Message = dict[str, Any]
 
 
 class NoChild(Paused):
@@ -54,12 +53,12 @@ class Child:
     `threads` starts it: Linux ends a child whose parent asked for that when the *thread* that started it ends.
     """
 
-    def __init__(self, order: Mapping[str, object], recording: Recording, stop: StopFlag, threads: Threads) -> None:
+    def __init__(self, order: Placed, recording: Recording, stop: StopFlag, threads: Threads) -> None:
         self.busy = False
         self._recording = recording
         self._stop = stop
         self._door = Door(recording)
-        self._told: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._told: queue.SimpleQueue[Loaded | Failed | Result | None] = queue.SimpleQueue()
         self._raised: list[BaseException] = []
         self._killed = False
         try:
@@ -79,7 +78,7 @@ class Child:
         """It waits for a task."""
         return not self.busy and self._listener.is_alive() and self._process.poll() is None
 
-    def run(self, order: Mapping[str, Any], scope: str) -> Message:
+    def run(self, order: Run, scope: str) -> Result:
         """The result of one task. Raises why the run is to end, or `TargetError` where the child did not live to tell.
 
         After a stop of the run a task without a model call under way has `GRACE` seconds.
@@ -89,6 +88,7 @@ class Child:
         told = self._wait(lambda: self._recording.in_flight(scope) > 0)
         if told is None:
             raise self._how_it_ended()
+        assert told["do"] == "result", "it was loaded"
         self.busy = "broken" in told  # such a child is not used again
         for sentence in told["noted"]:
             self._recording.bypasses.told(sentence, scope)
@@ -120,17 +120,18 @@ class Child:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_LAST)
 
-    def _load(self, order: Mapping[str, Any]) -> None:
+    def _load(self, order: Placed) -> None:
         self.busy = True
         self._channel.send({"do": "load", "path": sys.path, "argv": sys.argv, **order})
         told = self._wait(lambda: False)
         if told is None:
             raise NoChild(f"ended while it was starting ({self._how_it_ended()})")
         if told["do"] != "loaded":
+            assert told["do"] == "failed", "it has no result yet"
             raise self.raised or NoChild(f"cannot load the target: {told['words']}")
         self.busy = False
 
-    def _wait(self, asks: Callable[[], bool]) -> Message | None:
+    def _wait(self, asks: Callable[[], bool]) -> Loaded | Failed | Result | None:
         """What it tells next; None where it ended. Raises the reason of a stop where it goes on for too long after."""
         idle_since = None
         while True:
@@ -158,9 +159,9 @@ class Child:
             self._door.close()
             self._told.put(None)
 
-    def _answer(self, message: Message) -> Message:
+    def _answer(self, request: Request) -> Answered:
         try:
-            return {"answer": self._door.answer(message)}
+            return {"answer": self._door.answer(request)}
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised where it was asked
             self._raised.append(error)
             return {"raise": pack_stop(error)}
@@ -183,7 +184,7 @@ class Child:
         return TargetError(f"its own process crashed ({name})")
 
 
-def _start() -> tuple[subprocess.Popen[bytes], Channel]:
+def _start() -> tuple[subprocess.Popen[bytes], Channel[FromChild]]:
     """A fresh interpreter with the other ends of two pipes; its session is its own, so that Ctrl-C is the runner's."""
     theirs, to_child = os.pipe()
     try:
@@ -206,7 +207,7 @@ def _start() -> tuple[subprocess.Popen[bytes], Channel]:
     finally:
         os.close(theirs)
         os.close(their_own)
-    return process, Channel(from_child, to_child)
+    return process, Channel[FromChild](from_child, to_child)
 
 
 def _print(stream: str, text: str) -> None:

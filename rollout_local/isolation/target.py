@@ -12,17 +12,18 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rollout_local.domain.dataset import Task
 from rollout_local.domain.target import AgentResult, Candidate, Target, TargetKind
 from rollout_local.errors import TargetError
+from rollout_local.isolation.messages import Placed, Run
 from rollout_local.isolation.process import Child
 from rollout_local.isolation.values import unpack_error, unpack_result, unpack_span, unpack_stop
 from rollout_local.planning.setup import Setup
 from rollout_local.recordings import Recording, scope_name
+from rollout_local.recordings.remote import pack_terms
 from rollout_local.stop import StopFlag
 from rollout_local.targets.capability import CapabilityTarget
 from rollout_local.tracing import current_collector
@@ -110,7 +111,7 @@ class Seat:
     def run(self, task: Task, candidate: Candidate) -> AgentResult:
         """Execute once. Raises what the target raised, as `values` brings it over."""
         scope = scope_name()
-        order = {
+        order: Run = {
             "do": "run", "scope": scope, "task": json.dumps(task.model_dump()), "components": candidate.components,
         }  # fmt: skip
         told = self._child.run(order, scope)
@@ -139,9 +140,9 @@ def placed(setup: Setup, folder: Path, recording: Recording, stop: StopFlag, run
     if not config.isolate:
         yield target
         return
-    order = {
+    order: Placed = {
         "config": config.model_dump_json(), "folder": str(folder), "run_id": run[0], "attempt": run[1],
-        "terms": asdict(recording.terms()), "capability": _capability(target),
+        "terms": pack_terms(recording.terms()), "capability": _capability(target),
     }  # fmt: skip
     with ThreadPoolExecutor(1, thread_name_prefix="rollout-children") as threads:
         isolated = IsolatedTarget(target, lambda: Child(order, recording, stop, threads))
@@ -151,7 +152,7 @@ def placed(setup: Setup, folder: Path, recording: Recording, stop: StopFlag, run
             isolated.close()
 
 
-def _capability(target: Target) -> dict[str, object] | None:
+def _capability(target: Target) -> dict[str, Any] | None:
     """A capability, which a child has no database to find in."""
     if not isinstance(target, CapabilityTarget):
         return None

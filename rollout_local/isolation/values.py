@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 from rollout_local import errors
 from rollout_local.domain.identity import canonical_json
@@ -18,7 +18,63 @@ from rollout_local.domain.kept import kept_metadata, kept_output, unsayable, wor
 from rollout_local.domain.target import AgentResult
 from rollout_local.tracing import Span
 
-Packed = dict[str, Any]
+
+class PackedResult(TypedDict):
+    """A result; `output` is JSON, or None where JSON cannot say it, `type` the name of its type."""
+
+    output: str | None
+    type: str
+    trace_id: str | None
+    latency_ms: float | None
+    cost_usd: float | None
+    metadata: str
+
+
+class PackedProvider(TypedDict):
+    """What says that a provider was in the way."""
+
+    kind: str
+    retry_after: float | None
+    who: str
+
+
+class PackedError(TypedDict):
+    """An error without its causes; `kinds` are modules and names of its classes, its own first."""
+
+    kinds: list[tuple[str, str]]
+    words: str
+    status_code: int | None
+    provider: NotRequired[PackedProvider]
+
+
+class PauseSettings(TypedDict):
+    """What a pause has beside its words."""
+
+    reason: str | None
+    interrupted: bool
+
+
+class PackedStop(TypedDict):
+    """A signal of ours with its words, or an error with its causes."""
+
+    error: NotRequired[list[PackedError]]
+    stop: NotRequired[str]
+    words: NotRequired[str]
+    settings: NotRequired[PauseSettings]
+
+
+class PackedSpan(TypedDict):
+    """A span; `input` and `output` are JSON."""
+
+    name: str
+    type: str
+    started: float
+    duration: float
+    input: str
+    output: str
+    error: str | None
+
+
 _MARK = "$"
 _LINKS = 20
 """Causes of an error that are told."""
@@ -39,7 +95,7 @@ _OURS: dict[str, type[errors.RolloutError]] = {
 }  # fmt: skip
 
 
-def pack_result(result: AgentResult) -> Packed:
+def pack_result(result: AgentResult) -> PackedResult:
     """A result; an output that JSON cannot say travels as the name of its type."""
     output = result.output
     sayable = kept_output(output) is not None
@@ -53,7 +109,7 @@ def pack_result(result: AgentResult) -> Packed:
     }
 
 
-def unpack_result(packed: Packed) -> AgentResult:
+def unpack_result(packed: PackedResult) -> AgentResult:
     """The result again; an output that JSON cannot say is something of a type of the same name."""
     output = unsayable(packed["type"]) if packed["output"] is None else _unmarked(json.loads(packed["output"]))
     return AgentResult(
@@ -90,7 +146,7 @@ def inert(error: BaseException) -> BaseException:
     return unpack_error(pack_error(error))
 
 
-def pack_error(error: BaseException) -> list[Packed]:
+def pack_error(error: BaseException) -> list[PackedError]:
     """An error and its causes."""
     return [_pack_link(link) for link in _chain(error)]
 
@@ -108,9 +164,9 @@ _CAUSE, _CONTEXT = (BaseException.__dict__[name].__get__ for name in ("__cause__
 """As they are, whatever a class of the user's says of them."""
 
 
-def _pack_link(error: BaseException) -> Packed:
-    packed: Packed = {
-        "kinds": [[str(kind.__module__), kind.__name__] for kind in type(error).__mro__],
+def _pack_link(error: BaseException) -> PackedError:
+    packed: PackedError = {
+        "kinds": [(str(kind.__module__), kind.__name__) for kind in type(error).__mro__],
         "words": words_of(error),
         "status_code": _status_of(error),
     }
@@ -128,7 +184,7 @@ def _status_of(error: BaseException) -> int | None:
     return int.__int__(status) if isinstance(status, int) else None
 
 
-def unpack_error(packed: Sequence[Packed]) -> BaseException:
+def unpack_error(packed: Sequence[PackedError]) -> BaseException:
     """An error with the same names, words and causes; one of our own classes where it was."""
     links = [_unpack_link(link) for link in packed]
     for link, cause in pairwise(links):
@@ -136,7 +192,7 @@ def unpack_error(packed: Sequence[Packed]) -> BaseException:
     return links[0]
 
 
-def _unpack_link(packed: Packed) -> BaseException:
+def _unpack_link(packed: PackedError) -> BaseException:
     words, kinds = packed["words"], [(module, name) for module, name in packed["kinds"]]
     if "provider" in packed:
         return errors.ProviderError(words, **packed["provider"])
@@ -156,25 +212,27 @@ def _says(error: BaseException) -> str:
     return str(error.args[0])
 
 
-def pack_stop(reason: BaseException) -> Packed:
+def pack_stop(reason: BaseException) -> PackedStop:
     """Why the run is to end, as one of our own signals says it; or any error."""
     kind = next((name for name, kind in _STOPS.items() if type(reason) is kind), None)
     if kind is None:
         return {"error": pack_error(reason)}
-    packed: Packed = {"stop": kind, "words": words_of(reason)}
+    packed: PackedStop = {"stop": kind, "words": words_of(reason)}
     if isinstance(reason, errors.Paused):
         packed["settings"] = {"reason": reason.reason, "interrupted": reason.interrupted}
     return packed
 
 
-def unpack_stop(packed: Packed) -> BaseException:
+def unpack_stop(packed: PackedStop) -> BaseException:
     """The signal again, or the error."""
     if "error" in packed:
         return unpack_error(packed["error"])
-    return _STOPS[packed["stop"]](packed["words"], **packed.get("settings", {}))
+    if "settings" in packed:
+        return errors.Paused(packed["words"], **packed["settings"])
+    return _STOPS[packed["stop"]](packed["words"])
 
 
-def pack_span(span: Span) -> Packed:
+def pack_span(span: Span) -> PackedSpan:
     """A span, its values as they are shown."""
     return {
         "name": span.name, "type": span.type, "started": span.started, "duration": span.duration,
@@ -182,9 +240,12 @@ def pack_span(span: Span) -> Packed:
     }  # fmt: skip
 
 
-def unpack_span(packed: Packed) -> Span:
+def unpack_span(packed: PackedSpan) -> Span:
     """The span again."""
-    return Span(**{**packed, "input": json.loads(packed["input"]), "output": json.loads(packed["output"])})
+    return Span(
+        name=packed["name"], type=packed["type"], started=packed["started"], duration=packed["duration"],
+        input=json.loads(packed["input"]), output=json.loads(packed["output"]), error=packed["error"],
+    )  # fmt: skip
 
 
 def _shown(value: object) -> str:

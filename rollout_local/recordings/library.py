@@ -172,8 +172,7 @@ def export_cassette(src: Path, out: Path, format: str = "yaml") -> int:
     items = _not_void(show(src).interactions)
     held = [lines.plain(item, mark=False) for item in items]
     requests = [
-        Request(one["request"]["method"], one["request"]["uri"], one["request"]["body"], one["request"]["headers"])
-        for one in held
+        Request(one["method"], one["uri"], one["body"], one["headers"]) for one in (pair["request"] for pair in held)
     ]
     try:
         text = serialize({"requests": requests, "responses": [one["response"] for one in held]}, serializers[format])

@@ -3,27 +3,85 @@
 Invariant: there is one door. Whatever the other process asks passes `Recording.begin` here, in the scope that it is
 asked in, and is answered from the file, refused, or sent by the client that asks; what came is written here before
 that client hands on the last of it. The other process knows no file, and keeps the same guard: no socket in a replay.
-Messages are dicts that JSON can say; who carries them is not known here.
+Messages are values that JSON can say; who carries them is not known here.
 """
 
 from __future__ import annotations
 
 import base64
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Literal, NotRequired, TypedDict
 
 from rollout_local.recordings import clients, current, guard, scopes
-from rollout_local.recordings.exchange import Answer, Failure, RecordMode, Terms
+from rollout_local.recordings.exchange import Answer, Failure, FailureKind, RecordMode, Terms
 from rollout_local.recordings.identity import Asked, Reader
 from rollout_local.recordings.session import Call, Classify, Recording
 from rollout_local.redaction import Redactor
 
-Message = dict[str, Any]
-Ask = Callable[[Message], Message]
+
+class PackedFailure(TypedDict):
+    """A failure as JSON."""
+
+    kind: FailureKind
+    client: str
+    name: str
+    message: str
+
+
+class PackedAnswer(TypedDict):
+    """An answer as JSON; its body as base64."""
+
+    status: int | None
+    reason: str
+    headers: Sequence[tuple[str, str]]
+    body: str | None
+    failure: PackedFailure | None
+    cut: bool
+
+
+class PackedTerms(TypedDict):
+    """Terms as JSON."""
+
+    path: str | None
+    mode: str
+    hosts: Sequence[str] | None
+    rehearsed: bool
+
+
+class Begin(TypedDict):
+    """Asks for a request's answer, under the number that both processes know the call by."""
+
+    do: Literal["begin"]
+    call: int
+    scope: str
+    astray: bool
+    client: str
+    method: str
+    url: str
+    headers: Sequence[tuple[str, str]]
+    body: str | None
+
+
+class End(TypedDict):
+    """Tells how a call ended; without an answer where nothing is to be recorded."""
+
+    do: Literal["end"]
+    call: int
+    answer: PackedAnswer | None
+    encoded: bool
+
+
+class Reply(TypedDict):
+    """What a message is answered with: to `Begin` the answer, or None where the request is to be sent."""
+
+    answer: NotRequired[PackedAnswer | None]
+
+
+Request = Begin | End
+Ask = Callable[[Request], Reply]
 """Hands a message to the process that holds the recording, and gives its answer; raises what was raised there."""
 
 
@@ -34,13 +92,13 @@ class Door:
         self._recording = recording
         self._calls: dict[int, Call] = {}
 
-    def answer(self, message: Message) -> Message:
-        """What a message of `RemoteRecording` is answered with. Raises what the recording raises."""
-        if message["do"] == "begin":
-            return self._begin(message)
-        call = self._calls.pop(message["call"], None)
-        if call is not None and message["answer"] is not None:
-            call.settled(_unpacked(message["answer"]), encoded=message["encoded"])
+    def answer(self, request: Request) -> Reply:
+        """What a request of `RemoteRecording` is answered with. Raises what the recording raises."""
+        if request["do"] == "begin":
+            return self._begin(request)
+        call = self._calls.pop(request["call"], None)
+        if call is not None and request["answer"] is not None:
+            call.settled(_unpacked(request["answer"]), encoded=request["encoded"])
         elif call is not None:
             call.drop()
         return {}
@@ -51,15 +109,15 @@ class Door:
             call.drop()
         self._calls.clear()
 
-    def _begin(self, message: Message) -> Message:
-        headers = [(name, value) for name, value in message["headers"]]
-        with scopes.on_behalf(message["scope"], astray=message["astray"]):
+    def _begin(self, request: Begin) -> Reply:
+        headers = [(name, value) for name, value in request["headers"]]
+        with scopes.on_behalf(request["scope"], astray=request["astray"]):
             call = self._recording.begin(
-                message["client"], _says_itself, message["method"], message["url"], headers, _bytes(message["body"])
+                request["client"], _says_itself, request["method"], request["url"], headers, _bytes(request["body"])
             )
         if call.answer is not None:
             return {"answer": _packed(call.answer)}
-        self._calls[message["call"]] = call
+        self._calls[request["call"]] = call
         return {"answer": None}
 
 
@@ -137,11 +195,16 @@ def opened(terms: Terms, ask: Ask) -> Iterator[RemoteRecording]:
         yield recording
 
 
-def terms_of(message: Mapping[str, Any]) -> Terms:
-    """The terms in a message that `dataclasses.asdict` made of them."""
-    hosts = message["hosts"]
+def pack_terms(terms: Terms) -> PackedTerms:
+    """The terms as they are told to another process."""
+    return {"path": terms.path, "mode": terms.mode, "hosts": terms.hosts, "rehearsed": terms.rehearsed}
+
+
+def unpack_terms(packed: PackedTerms) -> Terms:
+    """The terms again."""
+    hosts = packed["hosts"]
     return Terms(
-        message["path"], RecordMode(message["mode"]), None if hosts is None else tuple(hosts), message["rehearsed"]
+        packed["path"], RecordMode(packed["mode"]), None if hosts is None else tuple(hosts), packed["rehearsed"]
     )
 
 
@@ -149,16 +212,26 @@ def _says_itself(_: BaseException) -> None:
     """What a failure is was read by the client that met it."""
 
 
-def _packed(answer: Answer) -> Message:
-    return {**asdict(answer), "body": _text(answer.body)}
+def _packed(answer: Answer) -> PackedAnswer:
+    failure = answer.failure
+    return {
+        "status": answer.status,
+        "reason": answer.reason,
+        "headers": answer.headers,
+        "body": _text(answer.body),
+        "failure": None
+        if failure is None
+        else {"kind": failure.kind, "client": failure.client, "name": failure.name, "message": failure.message},
+        "cut": answer.cut,
+    }
 
 
-def _unpacked(message: Message) -> Answer:
-    failure = message["failure"]
-    headers = tuple((name, value) for name, value in message["headers"])
+def _unpacked(packed: PackedAnswer) -> Answer:
+    failure = packed["failure"]
+    headers = tuple((name, value) for name, value in packed["headers"])
     return Answer(
-        message["status"], message["reason"], headers, _bytes(message["body"]) or b"",
-        None if failure is None else Failure(**failure), message["cut"],
+        packed["status"], packed["reason"], headers, _bytes(packed["body"]) or b"",
+        None if failure is None else Failure(**failure), packed["cut"],
     )  # fmt: skip
 
 
