@@ -25,6 +25,7 @@ from rollout_local.reports.digest import FORMAT, Digest, digest
 from rollout_local.store import chain, reads, run_tables
 from rollout_local.store.row_types import RunRow
 from rollout_local.store.schema import Store
+from rollout_local.store.stored_run import StoredRun
 from rollout_local.targets.source import files_of
 from rollout_local.whole_file import replaced
 
@@ -133,7 +134,7 @@ def _require_still(store: Store, run: RunRow) -> None:
 
 def _files(run: RunRow, tables: run_tables.Tables, folder: Path) -> dict[str, bytes]:
     """The recording, what the log_dir says of the set-up, and the target's source."""
-    name = "target.json" if json.loads(run["config_json"]).get("target_url") else "target.py"
+    name = "target.json" if StoredRun(run).written.get("target_url") else "target.py"
     found = {f"{package.FILES}{name}": str(tables["targets"][0]["source"]).encode("utf-8", "replace")}
     if run["recording"] is not None:
         recording = folder / run["recording"]
@@ -161,7 +162,7 @@ def _make_at_home(run: RunRow, members: Mapping[str, bytes]) -> None:
     recording = _recording_name(run)
     run["log_dir"] = f".rollout/{run['id']}"
     run["recording"] = f"{run['log_dir']}/{recording}" if package.FILES + recording in members else None
-    config = json.loads(run["config_json"])
+    config = dict(StoredRun(run).written)
     places = {name: None for name in ("log_dir", "recording") if name in config}
     run["config_json"] = json.dumps(config | places, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
@@ -180,7 +181,7 @@ def _write(file: Path, data: bytes) -> None:
 
 def _source_files(tables: run_tables.Tables) -> dict[str, bytes]:
     """The files of the module that registered the target, each at its place; none for a target of another kind."""
-    if not json.loads(_run_of(tables)["config_json"]).get("modules"):
+    if not StoredRun(_run_of(tables)).written.get("modules"):
         return {}
     text = str(tables["targets"][0]["source"])
     return {f"{KEPT_SOURCE}/{path}": source.encode("utf-8", "replace") for path, source in files_of(text).items()}

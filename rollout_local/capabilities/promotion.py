@@ -16,6 +16,7 @@ from rollout_local.capabilities import changed_text
 from rollout_local.capabilities.manifest import bumped, parsed_version
 from rollout_local.capabilities.places import AgentPlace, FilePlace, Place, Problem
 from rollout_local.clock import now
+from rollout_local.domain.dataset import SPLITS
 from rollout_local.domain.identity import text_hash
 from rollout_local.domain.run import RunStatus
 from rollout_local.domain.target import TEXT_COMPONENT
@@ -220,7 +221,9 @@ def _problems(
     else:
         yield from place.problems(former, text)
     split, trials = StoredRun(run).split, reads.final_trials(store, run["id"], run["attempt"])
-    seen = doubts.seen_holdout(split.model_dump(), trials, own_val=run["val_dataset_id"] is None)
+    seen = doubts.seen_holdout(
+        {name: split.names(name) for name in SPLITS}, trials, own_val=run["val_dataset_id"] is None
+    )
     if seen:
         yield Problem("holdout", f"{seen[:1].upper()}{seen[1:]}.", True)
     for gate in report["gates"] if report else ():

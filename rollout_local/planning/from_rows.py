@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -25,6 +25,7 @@ from rollout_local.planning import setup, trust
 from rollout_local.store import catalog, releases
 from rollout_local.store.row_types import DatasetRow, RunRow
 from rollout_local.store.schema import Store
+from rollout_local.store.stored_run import StoredConfig, StoredRun
 from rollout_local.targets import capability as agents
 from rollout_local.targets.agent_files import of_row
 from rollout_local.verifiers.rewards import recipe_of
@@ -35,7 +36,7 @@ SETTINGS = (
 )  # fmt: skip
 """Fields that are those of a `RunConfig`."""
 LAST_SPLITS = "last"
-_CALLED_BY = ("modules", "target_url")
+_CALLED_BY: tuple[Literal["modules", "target_url"], ...] = ("modules", "target_url")
 """Fields of a run's config that say how its target is reached."""
 
 
@@ -91,7 +92,7 @@ def _val_dataset(store: Store, fields: Mapping[str, Any]) -> DatasetRow | None:
     return None if named is None else catalog.kept(store, "dataset", int(named))
 
 
-def _pinned(dataset: Mapping[str, object]) -> str:
+def _pinned(dataset: DatasetRow) -> str:
     return f"{dataset['slug']}@{dataset['version']}"
 
 
@@ -106,8 +107,8 @@ def _stored_target(store: Store, row_id: int, given: Mapping[str, object]) -> tu
     row, last = catalog.kept(store, "target", row_id), catalog.last_call(store, row_id)
     if last is not None:
         trust.require(store, last)
-    stored = json.loads(last["config_json"]) if last else {"modules": json.loads(row["modules_json"])}
-    called_by = {name: stored[name] for name in _CALLED_BY if stored.get(name)}
+    stored = StoredRun(last).written if last else StoredConfig(modules=json.loads(row["modules_json"]))
+    called_by: dict[str, object] = {name: stored[name] for name in _CALLED_BY if stored.get(name)}
     if not called_by:
         msg = f"no run says how target {row['id']} is reached; type `rollout optimize submit` with its --module"
         raise InputError(msg)
@@ -124,7 +125,7 @@ def _grades_itself(store: Store, row_id: int) -> bool:
     last = catalog.last_call(store, row_id)
     if last is None:
         return False
-    stored = json.loads(last["config_json"])
+    stored = StoredRun(last).written
     return not stored.get("verifiers") and not stored.get("reward")
 
 

@@ -217,14 +217,14 @@ def load(store: Store, run: RunRow, folder: Path, changes: Mapping[str, Any], *,
 
     Raises `NotConfirmed` for a run from elsewhere, unless the caller knows that it is `trusted`.
     """
-    stored, began_with = StoredRun(run), json.loads(run["config_json"])
-    config = RunConfig.model_validate({**began_with, **changes})
+    stored = StoredRun(run)
+    config = RunConfig.model_validate({**stored.written, **changes})
     if not trusted:
         trust.require(store, run, changes)
     source, val_id = reads.target(store, run["target_row_id"])["source"], run["val_dataset_id"]
     replayed = config if config.recording is not None else config.model_copy(update={"recording": run["recording"]})
     try:
-        target = find_again(replayed, source, began_with.get("target_url"), folder, store)
+        target = find_again(replayed, source, stored.written.get("target_url"), folder, store)
     except NotFound as error:
         raise _with_kept_source(error, run, folder) from error
     return Setup(

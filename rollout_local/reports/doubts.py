@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from rollout_local.datasets.similar import similar_pairs
-from rollout_local.domain.dataset import Task
+from rollout_local.domain.dataset import SplitName, Task
 from rollout_local.domain.run import Phase
 from rollout_local.reports.escape import first_line
 from rollout_local.reports.evidence import Evidence
@@ -24,9 +24,8 @@ LONGEST = 120
 
 def of_run(evidence: Evidence) -> list[str]:
     """Sentences, none where there is no doubt."""
-    tasks = {split: [evidence.tasks[n] for n in names if n in evidence.tasks] for split, names in _splits(evidence)}
-    searched = [*tasks.get("train", ()), *tasks.get("val", ())]
-    found = [alike(searched, tasks.get("holdout", ()))]
+    searched = [*_tasks(evidence, "train"), *_tasks(evidence, "val")]
+    found = [alike(searched, _tasks(evidence, "holdout"))]
     found.append(seen_holdout(evidence.split, evidence.trials, own_val=evidence.run["val_dataset_id"] is None))
     final = [trial for trial in evidence.trials if trial["split"] == "holdout"]
     found.append(constant(final, "holdout trials"))
@@ -44,7 +43,7 @@ def alike(searched: Sequence[Task], holdout: Sequence[Task]) -> str:
     return f"{counted} of a task that the search sees and a holdout task ask nearly the same: {shown}{more}"
 
 
-def seen_holdout(split: Mapping[str, Sequence[str]], trials: Sequence[NumberedTrial], *, own_val: bool) -> str:
+def seen_holdout(split: Mapping[SplitName, Sequence[str]], trials: Sequence[NumberedTrial], *, own_val: bool) -> str:
     """Holdout tasks that the search could see, or executed; `own_val`: val is of the holdout's dataset."""
     holdout = split.get("holdout", ())
     searched = {*split.get("train", ()), *(split.get("val", ()) if own_val else ())}
@@ -76,5 +75,5 @@ def examples(trials: Sequence[NumberedTrial], tasks: Mapping[str, Task]) -> Iter
         yield f"{trial['task_name']} gave {first_line(trial['output'] or '', LONGEST)!r}{wanted}{said}"
 
 
-def _splits(evidence: Evidence) -> Iterator[tuple[str, Sequence[str]]]:
-    yield from ((split, names) for split, names in evidence.split.items() if split != "note")
+def _tasks(evidence: Evidence, split: SplitName) -> list[Task]:
+    return [evidence.tasks[name] for name in evidence.split.get(split, ()) if name in evidence.tasks]

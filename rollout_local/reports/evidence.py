@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import TypedDict
 
-from rollout_local.domain.dataset import Task
+from rollout_local.domain.dataset import SplitName, Task
 from rollout_local.errors import InputError
 from rollout_local.store import catalog, reads
 from rollout_local.store.journal import BYPASS
 from rollout_local.store.row_types import CandidateRow, PhaseCallsRow, RunRow, TargetRow
 from rollout_local.store.schema import Store
 from rollout_local.store.selected_types import NumberedTrial
+from rollout_local.store.stored_run import StoredConfig, StoredRun
 
 
 class CandidateTexts(TypedDict):
@@ -31,14 +32,14 @@ class Evidence:
     """A run (its row and its config), its target, the two candidates compared, all final trials, the tasks."""
 
     run: RunRow
-    config: Mapping[str, Any]
+    config: StoredConfig
     target: TargetRow
     baseline: CandidateRow
     best: CandidateRow
     trials: Sequence[NumberedTrial]
     calls: Mapping[str, PhaseCallsRow]
     tasks: Mapping[str, Task]
-    split: Mapping[str, Sequence[str]]
+    split: Mapping[SplitName, Sequence[str]]
     bypassed: Sequence[str] = ()
     """What passed by the recording, in sentences."""
 
@@ -76,16 +77,17 @@ def gather(store: Store, run: RunRow) -> Evidence:
         msg = f"run {run['id']} has evaluated nothing yet; start it with `rollout optimize run {run['id']}`"
         raise InputError(msg)
     best = run["best_candidate_id"] or run["baseline_candidate_id"]
+    stored = StoredRun(run)
     return Evidence(
         run=run,
-        config=json.loads(run["config_json"]),
+        config=stored.written,
         target=reads.target(store, run["target_row_id"]),
         baseline=reads.candidate(store, run["baseline_candidate_id"]),
         best=reads.candidate(store, best),
         trials=reads.final_trials(store, run["id"], run["attempt"]),
         calls=reads.phase_calls(store, run["id"], run["attempt"]),
         tasks=tasks_of(store, run),
-        split=json.loads(run["split_json"]),
+        split=stored.written_split,
         bypassed=reads.messages_about(store, run["id"], run["attempt"], BYPASS),
     )
 

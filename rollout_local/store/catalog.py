@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Literal, overload
 
-from rollout_local.domain.dataset import Dataset, Task
+from rollout_local.domain.dataset import Dataset, SplitName, Task
 from rollout_local.domain.identity import canonical_json
 from rollout_local.domain.target import Target
 from rollout_local.domain.verdict import VerifierSpec
@@ -198,7 +198,7 @@ def last_call(store: Store, row_id: int) -> RunRow | None:
     )
 
 
-def last_split(store: Store, dataset_id: int) -> dict[str, list[str]] | None:
+def last_split(store: Store, dataset_id: int) -> dict[SplitName, list[str]] | None:
     """Where the newest run of a dataset (alone, and all of it) placed its tasks, or None."""
     row = store.first(
         SplitText,
@@ -206,7 +206,10 @@ def last_split(store: Store, dataset_id: int) -> dict[str, list[str]] | None:
         " AND json_extract(config_json, '$.max_tasks') IS NULL ORDER BY created_at DESC, rowid DESC LIMIT 1",
         (dataset_id,),
     )
-    return None if row is None else dict(json.loads(row["split_json"]))
+    if row is None:
+        return None
+    found: dict[SplitName, list[str]] = json.loads(row["split_json"])
+    return found
 
 
 def datasets_to_choose(store: Store, limit: int) -> list[DatasetChoice]:

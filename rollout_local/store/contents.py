@@ -12,15 +12,16 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from rollout_local.domain.dataset import SPLITS, Split
+from rollout_local.domain.dataset import SPLITS
 from rollout_local.domain.identity import content_hash, text_hash
-from rollout_local.domain.run import Phase, RunConfig, RunStatus
+from rollout_local.domain.run import Phase, RunStatus
 from rollout_local.domain.verdict import VerifierSpec
 from rollout_local.errors import StoreError
 from rollout_local.store import catalog
 from rollout_local.store.row_types import RunRow, TargetRow
 from rollout_local.store.schema import Store
 from rollout_local.store.selected_types import ContentHash
+from rollout_local.store.stored_run import StoredRun
 
 Row = Mapping[str, Any]
 """A row of one of the selects below."""
@@ -96,11 +97,9 @@ def _of_run(store: Store, row: RunRow) -> Iterator[str]:
     if row["status"] not in set(RunStatus) or row["phase"] not in {None, *Phase}:
         yield f"its status is {row['status']!r} and its phase {row['phase']!r}, which no run has"
     try:
-        RunConfig.model_validate_json(row["config_json"])
-        split = Split.model_validate_json(row["split_json"])
-        inputs = json.loads(row["fingerprint_json"])
-        json.loads(row["tags_json"])
-        seen = _inputs_of(store, row, split)
+        run = StoredRun(row)
+        _, _, inputs, _ = run.config, run.split, run.inputs, run.tags
+        seen = _inputs_of(store, run)
     except (ValueError, TypeError) as error:  # pydantic's is a ValueError
         yield f"its set-up cannot be read ({str(error).splitlines()[0]})"
         return
@@ -111,13 +110,14 @@ def _of_run(store: Store, row: RunRow) -> Iterator[str]:
             yield f"its {name} is not that of its fingerprint"
 
 
-def _inputs_of(store: Store, row: RunRow, split: Split) -> dict[str, object]:
+def _inputs_of(store: Store, run: StoredRun) -> dict[str, object]:
     """The inputs of a run that other rows hold, as its fingerprint names them."""
+    row = run.row
     target = store.first(TargetRow, "SELECT * FROM targets WHERE row_id = ?", (row["target_row_id"],))
-    objective = json.loads(row["config_json"]).get("objective")
-    verifiers = [_hash_of(store, "verifiers", verifier) for verifier in json.loads(row["verifier_ids_json"])]
+    objective = run.written.get("objective")
+    verifiers = [_hash_of(store, "verifiers", verifier) for verifier in run.verifier_ids]
     return {
-        "splits": content_hash({name: getattr(split, name) for name in SPLITS}),
+        "splits": content_hash({name: run.split.names(name) for name in SPLITS}),
         "dataset": [_hash_of(store, "datasets", row_id) for row_id in (row["dataset_id"], row["val_dataset_id"])],
         "verifier": verifiers,
         "target": {

@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import TypedDict, TypeVar, cast
 
 from pydantic import TypeAdapter
 
-from rollout_local.domain.dataset import Split
+from rollout_local.domain.dataset import Split, SplitName
 from rollout_local.domain.run import RunConfig
 from rollout_local.domain.verdict import VerifierSpec
 from rollout_local.errors import StoreError
@@ -20,6 +20,30 @@ from rollout_local.store.schema import Store
 
 Value = TypeVar("Value")
 _TAGS = TypeAdapter(list[str])
+_OBJECT = TypeAdapter(dict[str, object])
+
+
+class StoredConfig(TypedDict, total=False):
+    """A `RunConfig` as it was written: the fields that are read without the rest of it.
+
+    An older run may lack a field, and a row that others made may hold anything.
+    """
+
+    modules: list[str]
+    target_url: str | None
+    capability: str | None
+    reward: str | None
+    verifiers: list[str]
+    reflection_model: str | None
+    task_model: str | None
+    reflection_api_base: str | None
+    task_api_base: str | None
+    objective: str | None
+    confidence: float | None
+    min_holdout_improvement: float | None
+    log_dir: str | None
+    recording: str | None
+    simulated: bool
 
 
 @dataclass(frozen=True)
@@ -39,6 +63,11 @@ class StoredRun:
         return self._read("settings", RunConfig.model_validate_json, self.row["config_json"])
 
     @cached_property
+    def written(self) -> StoredConfig:
+        """The same as they were written, unchecked."""
+        return cast("StoredConfig", self._read("settings", _OBJECT.validate_json, self.row["config_json"]))
+
+    @cached_property
     def split(self) -> Split:
         """Where its tasks are."""
         return self._read("split", Split.model_validate_json, self.row["split_json"])
@@ -47,6 +76,12 @@ class StoredRun:
     def tags(self) -> list[str]:
         """Its tags."""
         return self._read("tags", _TAGS.validate_json, self.row["tags_json"])
+
+    @cached_property
+    def written_split(self) -> dict[SplitName, list[str]]:
+        """The same as it was written, unchecked."""
+        found = self._read("split", _OBJECT.validate_json, self.row["split_json"])
+        return cast("dict[SplitName, list[str]]", found)
 
     @cached_property
     def verifier_ids(self) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import chain
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from rollout_local.domain.verdict import VerifierSpec
 from rollout_local.errors import RolloutError
@@ -14,6 +14,7 @@ from rollout_local.store import catalog, releases
 from rollout_local.store.row_types import RunRow
 from rollout_local.store.schema import Store
 from rollout_local.store.selected_types import ListedVersion
+from rollout_local.store.stored_run import StoredConfig, StoredRun
 from rollout_local.ui import queries
 from rollout_local.verifiers.rewards import REWARDS, recipe_of
 
@@ -99,8 +100,13 @@ def _verifiers(store: Store) -> Iterator[Choice]:
 def _models(store: Store) -> dict[str, str]:
     """How the newest run that was made or confirmed here named its models, for the fields to begin with."""
     row = next((row for row in catalog.newest_runs(store, LOOKED_AT) if _is_ours(store, row)), None)
-    config = json.loads(row["config_json"]) if row else {}
-    names = ("reflection_model", "reflection_api_base", "task_model", "task_api_base")
+    config = StoredRun(row).written if row else StoredConfig()
+    names: tuple[Literal["reflection_model", "reflection_api_base", "task_model", "task_api_base"], ...] = (
+        "reflection_model",
+        "reflection_api_base",
+        "task_model",
+        "task_api_base",
+    )
     return {name: config.get(name) or "" for name in names}
 
 

@@ -6,14 +6,14 @@ of each file that it opens, and is told the time, the actor and the addresses.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
+from rollout_local.domain.dataset import SplitName
 from rollout_local.store.row_types import RunRow
 from rollout_local.store.schema import Store
+from rollout_local.store.stored_run import StoredConfig, StoredRun
 from rollout_local.ui import queries
 from rollout_local.ui.links import Links
 from rollout_local.ui.readers import Source
@@ -126,19 +126,24 @@ class RunVisit:
         return self.attempt == self.row["attempt"]
 
     @cached_property
-    def config(self) -> dict[str, Any]:
+    def stored(self) -> StoredRun:
+        """The run with its set-up."""
+        return StoredRun(self.row)
+
+    @property
+    def config(self) -> StoredConfig:
         """The run's configuration as stored."""
-        return dict(json.loads(self.row["config_json"]))
+        return self.stored.written
 
     @cached_property
     def candidates(self) -> list[ShortCandidate]:
         """Candidates of the attempt, without texts."""
         return queries.candidates(self.store, self.id, self.attempt)
 
-    @cached_property
-    def split(self) -> dict[str, list[str]]:
+    @property
+    def split(self) -> dict[SplitName, list[str]]:
         """Task names by split."""
-        return dict(json.loads(self.row["split_json"]))
+        return self.stored.written_split
 
     @cached_property
     def baseline(self) -> ShortCandidate | None:

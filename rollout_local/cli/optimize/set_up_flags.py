@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rollout_local.cli.flags import config_of
 from rollout_local.errors import InputError
 
+if TYPE_CHECKING:
+    from rollout_local.store.schema import Store
+
 module_flag = click.option(
     "--module", "modules", multiple=True, help="Module that registers the target, where RUN does not say (repeatable)."
 )
 
 
-def changes_for(fields: Mapping[str, Any], store: Any, reference: str) -> dict[str, Any]:
+def changes_for(fields: Mapping[str, Any], store: Store, reference: str) -> dict[str, Any]:
     """The flags that change how a run goes on. One that decides what it finds may be given as the run has it."""
     from rollout_local.domain.run import BUDGETS, DEFAULT_AUTO, OPERATIONAL
     from rollout_local.store import reads
+    from rollout_local.store.stored_run import StoredRun
 
     run = reads.run(store, reference)
-    stored = json.loads(run["config_json"])
+    stored = dict(StoredRun(run).written)
     if not any(stored[budget] for budget in BUDGETS):
         stored["auto"] = DEFAULT_AUTO
     free = OPERATIONAL if stored["modules"] else OPERATIONAL | {"modules"}  # made in Python, by a script of no module

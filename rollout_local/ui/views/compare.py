@@ -13,7 +13,6 @@ from rollout_local.domain.identity import content_hash
 from rollout_local.reports.evidence import texts_of
 from rollout_local.reports.report import Report
 from rollout_local.store import catalog, reads
-from rollout_local.store.stored_run import StoredRun
 from rollout_local.ui import queries
 from rollout_local.ui.draw.lines import overlaid
 from rollout_local.ui.figures import Mean, lift, means
@@ -128,7 +127,7 @@ def _tasks(sides: Sequence[Side]) -> list[TaskLifts]:
 def _set_up(run: RunVisit) -> dict[str, object]:
     """Every input of a run by name, large ones by their hash."""
     row = run.row
-    fingerprint = StoredRun(row).inputs
+    fingerprint = run.stored.inputs
     return {
         **{name: value for name, value in run.config.items() if name not in _NAMES},
         "dataset": catalog.dataset_name(run.store, row["dataset_id"]),

@@ -14,7 +14,6 @@ from rollout_local.reports.report import Report
 from rollout_local.reports.standing import standing
 from rollout_local.reports.wording import number
 from rollout_local.store import catalog, reads
-from rollout_local.store.stored_run import StoredRun
 from rollout_local.ui import actions, queries
 from rollout_local.ui.draw.lines import best_so_far, slopes, train_and_val, trend
 from rollout_local.ui.figures import Mean, lift, mean_of, means, steps, time_left
@@ -198,7 +197,7 @@ def _slopes(before: Mapping[SplitName, Mean], after: Mapping[SplitName, Mean]) -
 def _set_up(run: RunVisit) -> dict[str, object]:
     """What the run was made of, in words."""
     config, row = run.config, run.row
-    specs = StoredRun(row).verifiers(run.store)
+    specs = run.stored.verifiers(run.store)
     sizes = ", ".join(f"{len(run.split.get(name, ()))} {name}" for name in SPLITS)
     return {
         "target": row["target_id"], "dataset": f"{catalog.dataset_name(run.store, row['dataset_id'])} ({sizes})",

@@ -9,7 +9,7 @@ import pytest
 from rollout_local.domain.run import RunConfig
 from rollout_local.errors import StoreError
 from rollout_local.store.row_types import RunRow
-from rollout_local.store.stored_run import StoredRun
+from rollout_local.store.stored_run import StoredConfig, StoredRun
 
 
 def row(**columns: Any) -> RunRow:
@@ -38,3 +38,14 @@ def test_what_cannot_be_read_is_raised_when_it_is_asked_for() -> None:
     for what, name in (("settings", "config"), ("split", "split"), ("tags", "tags")):
         with pytest.raises(StoreError, match=f"the {what} of run opt_1 cannot be read; `rollout db check`"):
             getattr(run, name)
+
+
+def test_what_is_read_of_a_config_as_it_was_written_are_fields_of_a_config() -> None:
+    assert set(StoredConfig.__annotations__) <= set(RunConfig.model_fields)
+
+
+def test_an_older_config_is_read_as_it_was_written() -> None:
+    run = StoredRun(row(config_json='{"modules":["m"]}', split_json='{"train":["a"]}', tags_json='["x"]'))
+    assert run.written == {"modules": ["m"]}
+    assert run.written.get("simulated") is None
+    assert (run.written_split, run.tags) == ({"train": ["a"]}, ["x"])
