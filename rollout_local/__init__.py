@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rollout_local.domain.dataset import Task
     from rollout_local.domain.target import AgentResult, Candidate
     from rollout_local.recordings.public import recording
-    from rollout_local.targets.current import CurrentRun, current_run
+    from rollout_local.targets.current_run import CurrentRun, current_run
     from rollout_local.targets.registry import (
         clear_optimization_targets,
         get_optimization_target,
@@ -33,12 +33,12 @@ PUBLIC = {
     "AgentResult": "rollout_local.domain.target",
     "BestOutput": "rollout_local.afterwards.best",
     "Candidate": "rollout_local.domain.target",
-    "CurrentRun": "rollout_local.targets.current",
+    "CurrentRun": "rollout_local.targets.current_run",
     "RunResult": "rollout_local.afterwards.api",
     "Task": "rollout_local.domain.dataset",
     "best_of": "rollout_local.afterwards.best",
     "clear_optimization_targets": "rollout_local.targets.registry",
-    "current_run": "rollout_local.targets.current",
+    "current_run": "rollout_local.targets.current_run",
     "ensemble": "rollout_local.afterwards.best",
     "get_optimization_target": "rollout_local.targets.registry",
     "list_optimization_targets": "rollout_local.targets.registry",

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from rollout_local.domain.run import RunConfig
 from rollout_local.models import keep_libraries_offline, keep_tracers_off, set_dummy_keys
 from rollout_local.planning.secrets import connected
-from rollout_local.targets.current import CurrentRun, running_in
+from rollout_local.targets.current_run import CurrentRun, running_in
 
 TASK_MODEL = "ROLLOUT_GEPA_STUDENT_MODEL"
 TASK_API_BASE = "ROLLOUT_GEPA_STUDENT_MODEL_API_BASE"

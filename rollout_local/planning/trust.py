@@ -23,7 +23,7 @@ from rollout_local.store.schema import Store
 from rollout_local.store.seals import fits, seal
 from rollout_local.store.stored_run import StoredRun
 from rollout_local.targets.agent_files import of_row
-from rollout_local.verifiers.words import quote
+from rollout_local.verifiers.quoting import quote
 
 _SAID = {
     "module": "import the module", "function": "call the function", "tools": "run the tools of the capability",

@@ -7,8 +7,8 @@ a socket.
 Reading order: `exchange` (the values), `identity` (what makes two requests the same), `lines` and `file` (the
 file), `playback` (who gets which answer), `session` and `opening` (an open recording), `current` (the scope), `clients`
 (whose requests are seen), `bypass` (whose are not), `exporters` (whose are left alone), `scan` (secrets that got into a
-file), `guard` (no sockets), `remote` (clients in another process), `source`, `recorders` and
-`vcr_formats` (others' cassettes), `library` (files).
+file), `guard` (no sockets), `remote` (clients in another process), `foreign_text`, `recorders`
+and `vcr_formats` (others' cassettes), `library` (files).
 
 vcrpy is used where its format is concerned: it reads and writes foreign cassettes, and builds aiohttp's replayed
 responses. Its stubs are not used: they drain a stream before the caller sees its first byte, lose up to 89 % of

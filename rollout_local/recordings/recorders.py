@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 
 import orjson
 
-from rollout_local.recordings.source import HTTPRR, Documents
+from rollout_local.recordings.foreign_text import HTTPRR, Documents
 
 Row = dict[str, Any]
 FORMATS = "vcrpy, Betamax, VCR (Ruby, R, Go), cassetter, pydantic-ai, LangChain, HAR, Polly, nock, httpmock and httprr"

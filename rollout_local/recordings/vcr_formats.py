@@ -2,7 +2,7 @@
 
 Invariant: a cassette is read whole, every interaction and byte of body, or refused with the interaction (and, in YAML,
 the line) that is wrong; vcrpy's own loader calls a damaged file empty (vcr/cassette.py, `_load`). Nothing in it is
-executed, and how much is read is bounded (`source`). What it holds is redacted on the way in, like everything else.
+executed, and how much is read is bounded (`foreign_text`). What it holds is redacted on the way in, as all else is.
 Bodies are decompressed, and text that was kept as base64 is decoded, so that each interaction means the same as one of
 ours.
 """
@@ -22,7 +22,7 @@ import orjson
 
 from rollout_local import limits
 from rollout_local.errors import RecordingError
-from rollout_local.recordings import lines, recorders, source
+from rollout_local.recordings import foreign_text, lines, recorders
 from rollout_local.recordings.closest import parts_of
 from rollout_local.recordings.exchange import Answer, Headers
 from rollout_local.recordings.file import Entry, Tape
@@ -99,13 +99,13 @@ def write(items: Sequence[Interaction], manifest: Mapping[str, Any], out: Path) 
 
 def _rows(path: Path) -> tuple[str, list[Any]]:
     """The file's text (empty where it is none) and the rows in it, as vcrpy keeps them."""
-    raw = source.bytes_of(path)
+    raw = foreign_text.bytes_of(path)
     try:
-        if raw.startswith(source.HTTPRR):
+        if raw.startswith(foreign_text.HTTPRR):
             text, rows = "", list(recorders.httprr_rows(raw))
         else:
-            text = source.text_of(path, raw)
-            rows = recorders.rows_of(source.parsed(path, text))
+            text = foreign_text.text_of(path, raw)
+            rows = recorders.rows_of(foreign_text.parsed(path, text))
     except recorders.Unread as error:
         raise RecordingError(f"{path}: {error}.") from None
     except _WRONG as error:
@@ -129,7 +129,7 @@ def _checked(path: Path, text: str, number: int, row: Any) -> _Pair:
         body = _held_body(request, headers)
         return str(request["method"]).upper(), body, headers, answer, encoding, _url(request)
     except _WRONG as error:
-        line = source.line_of(text, number) if text else None
+        line = foreign_text.line_of(text, number) if text else None
         where = f"{path}:{line}" if line else str(path)
         if isinstance(error, recorders.Unread):
             raise RecordingError(f"{where}: interaction {number}: {error}.") from None

@@ -30,8 +30,8 @@ from rollout_local.search.engine import (
 )
 from rollout_local.search.gepa_arguments import table
 from rollout_local.search.isolation import SignalFailed, loud, quiet
+from rollout_local.search.optimizer_inputs import inputs_of
 from rollout_local.search.proposer import proposer_of
-from rollout_local.search.subject import subject_of
 from rollout_local.search.task_model import lm_settings
 from rollout_local.search.text_adapter import Tickets, restored, restored_text, texts_of
 
@@ -61,8 +61,8 @@ def search(spec: SearchSpec, signals: Signals) -> SearchResult:
 
 
 def _search(spec: SearchSpec, signals: Signals) -> SearchResult:
-    subject = subject_of(spec, signals)
-    train, val = subject.train, subject.val
+    inputs = inputs_of(spec, signals)
+    train, val = inputs.train, inputs.val
     listener = Listener(spec, signals, train)
     budget = Budget(spec.budget)
     arguments = table().loaded(spec.arguments)
@@ -73,7 +73,7 @@ def _search(spec: SearchSpec, signals: Signals) -> SearchResult:
     below = arguments.get("gepa_kwargs", {})
     optimizer = dspy.GEPA(**{
         **arguments,
-        "metric": subject.metric,
+        "metric": inputs.metric,
         "max_metric_calls": spec.budget + len(val),
         "reflection_lm": reflection_lm(spec),
         "instruction_proposer": proposer_of(
@@ -86,7 +86,7 @@ def _search(spec: SearchSpec, signals: Signals) -> SearchResult:
     listener.budget = budget
     with quiet(), dspy.context(callbacks=[_Gate(budget, signals, listener)]):
         try:
-            optimizer.compile(subject.module, trainset=train, valset=val)
+            optimizer.compile(inputs.module, trainset=train, valset=val)
         except BudgetSpent:
             listener.stop_reason = StopReason.BUDGET_SPENT
         except NoProposals:

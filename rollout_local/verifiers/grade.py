@@ -17,9 +17,9 @@ from rollout_local.errors import GradingError, InputError
 from rollout_local.verifiers import json_checks, own_checks, rewards, task_checks
 from rollout_local.verifiers.checks import CHECKS
 from rollout_local.verifiers.labels import find_label, label, label_number, label_place, label_text, phrase
+from rollout_local.verifiers.quoting import quote, utf8
 from rollout_local.verifiers.spec import auto_id, parse_spec, read_spec
 from rollout_local.verifiers.subject import MISSING, Completer, Params, Subject
-from rollout_local.verifiers.words import quote, utf8
 
 PERFECT_FEEDBACK = "All checks passed."
 _SHOWN = 5

@@ -9,8 +9,8 @@ from typing import Any
 from rollout_local.domain.dataset import Task
 from rollout_local.errors import GradingError
 from rollout_local.verifiers.labels import identity, label, label_place
+from rollout_local.verifiers.quoting import cut, joined, quote, quotes
 from rollout_local.verifiers.subject import MISSING, PERFECT, Document, Outcome, Params, Subject, find
-from rollout_local.verifiers.words import cut, joined, quote, quotes
 
 _KINDS = {list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
 _SHOWN = 5

@@ -15,8 +15,8 @@ from rollout_local.errors import GradingError
 from rollout_local.models import DUMMY_KEY
 from rollout_local.redaction.references import filled, from_environment
 from rollout_local.verifiers.own_checks import checked_score
+from rollout_local.verifiers.quoting import quote, utf8
 from rollout_local.verifiers.subject import PERFECT, Completer, Outcome, Params, Subject, read_document
-from rollout_local.verifiers.words import quote, utf8
 
 SYSTEM = (
     "You grade one output of an agent by one criterion. The user message is a JSON object: the criterion, the task, "

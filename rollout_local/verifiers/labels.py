@@ -12,8 +12,8 @@ from rollout_local.domain.dataset import Task
 from rollout_local.domain.identity import canonical_json
 from rollout_local.domain.target import output_text
 from rollout_local.errors import GradingError
+from rollout_local.verifiers.quoting import quote
 from rollout_local.verifiers.subject import MISSING, Params, find
-from rollout_local.verifiers.words import quote
 
 LITERALS = ("value", "equals")
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rollout_local.errors import GradingError, OutOfScale
+from rollout_local.verifiers.quoting import quote
 from rollout_local.verifiers.subject import PERFECT, Outcome, Params, Subject
-from rollout_local.verifiers.words import quote
 
 
 def python(params: Params, subject: Subject) -> Outcome:

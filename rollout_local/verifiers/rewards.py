@@ -21,8 +21,8 @@ from rollout_local.documents import kind_of, suggestion
 from rollout_local.domain.dataset import Task
 from rollout_local.domain.verdict import CheckSpec, VerifierSpec
 from rollout_local.errors import GradingError, InputError
+from rollout_local.verifiers.quoting import parting, quote
 from rollout_local.verifiers.subject import PERFECT, Outcome, Params, Subject
-from rollout_local.verifiers.words import parting, quote
 
 CHECK_TYPE = "reward"
 ROW_REWARD = "reward"

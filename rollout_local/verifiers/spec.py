@@ -17,7 +17,7 @@ from rollout_local.errors import InputError
 from rollout_local.verifiers.checks import ALIASES, CHECKS, CheckType
 from rollout_local.verifiers.labels import as_number
 from rollout_local.verifiers.params import KINDS
-from rollout_local.verifiers.words import quote, quotes
+from rollout_local.verifiers.quoting import quote, quotes
 
 _KEYS = ("id", "name", "kind", "pass_threshold", "checks")
 _CHECK_KEYS = ("id", "type", "weight", "required", "params")

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, Protocol
 
 from rollout_local.domain.dataset import Task
 from rollout_local.domain.target import AgentResult
-from rollout_local.verifiers.words import quote
+from rollout_local.verifiers.quoting import quote
 
 MAX_DEPTH = 200
 """Levels of nesting up to which an output counts as JSON."""

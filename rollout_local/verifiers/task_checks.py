@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from rollout_local.domain.dataset import Task
 from rollout_local.errors import GradingError
+from rollout_local.verifiers.quoting import joined, quote, quotes
 from rollout_local.verifiers.subject import PERFECT, Outcome, Params, Subject
-from rollout_local.verifiers.words import joined, quote, quotes
 
 LISTS = ("mustMention", "mustNotMention")
 _SNAKE = {"must_mention": "mustMention", "must_not_mention": "mustNotMention", "any_of": "anyOf"}

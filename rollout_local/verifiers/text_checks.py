@@ -6,8 +6,8 @@ import re
 from difflib import SequenceMatcher
 
 from rollout_local.verifiers.labels import as_number, identity, label, label_number, label_text, phrase
+from rollout_local.verifiers.quoting import around, parting, quote
 from rollout_local.verifiers.subject import MISSING, PERFECT, Outcome, Params, Subject, find
-from rollout_local.verifiers.words import around, parting, quote
 
 _NUMBER = re.compile(r"(?<![\w.,])[-+]?(?:[0-9][0-9,]*(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _BY_CHARACTER = 1000

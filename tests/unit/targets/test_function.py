@@ -10,7 +10,7 @@ import pytest
 
 import rollout_local as rollout
 from rollout_local.errors import InputError, RecordingMiss
-from rollout_local.targets.current import CurrentRun, current_run, running_in
+from rollout_local.targets.current_run import CurrentRun, current_run, running_in
 
 TASK = rollout.Task(name="n", instruction="Hello there")
 

@@ -12,7 +12,7 @@ from rollout_local.search.text_adapter import Student, Tickets, metric, texts_of
 
 
 @dataclass(frozen=True)
-class Subject:
+class OptimizerInputs:
     """`metric` takes DSPy's five arguments; `train` and `val` hand out tickets."""
 
     module: Any
@@ -21,11 +21,11 @@ class Subject:
     metric: Any
 
 
-def subject_of(spec: SearchSpec, signals: Signals) -> Subject:
+def inputs_of(spec: SearchSpec, signals: Signals) -> OptimizerInputs:
     """The program of the spec, or its text as a program of one predictor per component."""
     first = spec.first_occurrence
     if spec.program is None:
-        return Subject(
+        return OptimizerInputs(
             module=Student(spec.baseline, signals.evaluate),
             train=Tickets("train", spec.train, first["train"]),
             val=Tickets("val", spec.val, first["val"]),
@@ -36,7 +36,7 @@ def subject_of(spec: SearchSpec, signals: Signals) -> Subject:
     def ask(module: Any, ticket: Ticket) -> Graded:
         return signals.evaluate(Candidate(components=texts_of(module)), ticket)
 
-    return Subject(
+    return OptimizerInputs(
         module=journaled(spec.program, ask),
         train=Tickets("train", spec.train, first["train"], example),
         val=Tickets("val", spec.val, first["val"], example),
