@@ -36,7 +36,7 @@ ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
 
 
 @dataclass(frozen=True)
-class Proposal:
+class GepaProposal:
     """One reflection: means of its minibatch before and after; `child` where it was accepted."""
 
     iteration: int
@@ -54,7 +54,7 @@ class GepaState:
     parents: tuple[tuple[int, ...], ...]
     scores: tuple[dict[str, float], ...]
     discovered_at: tuple[int, ...]
-    proposals: tuple[Proposal, ...]
+    proposals: tuple[GepaProposal, ...]
     metric_calls: int
 
 
@@ -181,9 +181,9 @@ class _Fields:
             self._wrong(name, "holds something else than a count")
         return value
 
-    def _proposals(self, parents: tuple[tuple[int, ...], ...]) -> tuple[Proposal, ...]:
+    def _proposals(self, parents: tuple[tuple[int, ...], ...]) -> tuple[GepaProposal, ...]:
         """The reflections of the trace, as far as it tells them; the log of an older gepa may not."""
-        found: list[Proposal] = []
+        found: list[GepaProposal] = []
         for entry in self._value.get("full_program_trace") or ():
             if isinstance(entry, Mapping) and isinstance(entry.get("tasks"), list) and type(entry.get("i")) is int:
                 found += _judged(entry, parents)
@@ -193,7 +193,7 @@ class _Fields:
         _refuse(f"{self._file} is not a state of GEPA that can be read here: {name} {what}")
 
 
-def _judged(entry: Mapping[str, Any], parents: tuple[tuple[int, ...], ...]) -> list[Proposal]:
+def _judged(entry: Mapping[str, Any], parents: tuple[tuple[int, ...], ...]) -> list[GepaProposal]:
     """The reflections of one iteration; an accepted one's child is the next new candidate of the same parent."""
     accepted = entry.get("new_program_indices")
     children = [new for new in accepted if _is_place(new, parents)] if isinstance(accepted, list) else []
@@ -206,7 +206,7 @@ def _judged(entry: Mapping[str, Any], parents: tuple[tuple[int, ...], ...]) -> l
         child = next((new for new in children if parents[new] == (parent,)), None)
         if child is not None:
             children.remove(child)
-        found.append(Proposal(entry["i"], parent, child, before, after))
+        found.append(GepaProposal(entry["i"], parent, child, before, after))
     return found
 
 

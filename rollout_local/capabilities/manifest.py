@@ -36,7 +36,7 @@ PATTERNS = {"agents": "agents/*.md", "tools": "tools/*.py", "skills": "skills/*/
 
 
 @dataclass(frozen=True)
-class Manifest:
+class CapabilityManifest:
     """What capability.yaml says; `agents`, `tools` and `skills` are paths of files that are there."""
 
     name: str
@@ -49,7 +49,7 @@ class Manifest:
     warnings: tuple[str, ...]
 
 
-def read(text: str, files: Collection[str], where: str) -> Manifest:
+def read(text: str, files: Collection[str], where: str) -> CapabilityManifest:
     """The manifest of a capability with these files; `where` is the file's name in messages."""
     raw = parse_yaml(text, where)
     for key in REQUIRED:
@@ -59,7 +59,7 @@ def read(text: str, files: Collection[str], where: str) -> Manifest:
         _refuse(f"{where}: schema is {raw['schema']!r}; only schema 1 is known")
     if not isinstance(raw["description"], str) or not raw["description"].strip():
         _refuse(f"{where}: description must be a text that is not empty")
-    return Manifest(
+    return CapabilityManifest(
         name=_name(raw["name"], where),
         version=parsed_version(raw["version"], f"{where}: version"),
         description=raw["description"].strip(),

@@ -30,7 +30,7 @@ SHOWN = 60
 """Characters of a question or label that a table shows."""
 
 
-class Summary(TypedDict):
+class DatasetSummary(TypedDict):
     """A dataset without its tasks."""
 
     slug: str
@@ -50,7 +50,7 @@ class ValidatedSplits(TypedDict):
     note: str
 
 
-class Validated(Summary):
+class ValidatedDataset(DatasetSummary):
     """What `validate` found."""
 
     with_expected_output: int
@@ -263,10 +263,10 @@ def load(reference: str, db_path: Path) -> Dataset:
     return read_dataset(Path(reference)) if is_path else _stored(reference, db_path)[1]
 
 
-def _validated(dataset: Dataset, splits_file: Path | None, seed: int) -> Validated:
+def _validated(dataset: Dataset, splits_file: Path | None, seed: int) -> ValidatedDataset:
     from rollout_local.datasets import check_leakage, make_split, read_splits
 
-    found: Validated = {
+    found: ValidatedDataset = {
         "slug": dataset.slug,
         "name": dataset.name,
         "task_count": len(dataset.tasks),
@@ -289,7 +289,7 @@ def _validated(dataset: Dataset, splits_file: Path | None, seed: int) -> Validat
     return found
 
 
-def _described(found: Validated) -> list[str]:
+def _described(found: ValidatedDataset) -> list[str]:
     lines = [
         f"{found['slug']} · {found['name']} · {found['task_count']} tasks",
         found["content_hash"],
@@ -344,7 +344,7 @@ def _says(file: Path, parts: Split) -> bool:
     return {name: tuple(names) for name, names in written.items()} == parts.model_dump(exclude={"note"})
 
 
-def _summary(dataset: Dataset) -> Summary:
+def _summary(dataset: Dataset) -> DatasetSummary:
     return {
         "slug": dataset.slug,
         "name": dataset.name,

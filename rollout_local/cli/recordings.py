@@ -18,7 +18,7 @@ from rollout_local.errors import InputError
 from rollout_local.reports.escape import visible
 
 if TYPE_CHECKING:
-    from rollout_local.recordings import Leak, Report, Shown, Summary
+    from rollout_local.recordings import Leak, RecordingReport, RecordingSummary, Shown
     from rollout_local.recordings.lines import Interaction
 
 PATH = click.Path(path_type=Path)
@@ -36,7 +36,7 @@ InteractionRow = TypedDict(
 """An interaction as `show` tells of it."""
 
 
-class Imported(TypedDict):
+class ImportedRecording(TypedDict):
     """A recording that was made of a cassette."""
 
     path: str
@@ -144,7 +144,7 @@ def export(file: Path, form: str, out: Path | None, as_json: bool, **_options: o
     click.echo(text, nl=out is not None)
 
 
-def _found(folder: Path | None) -> list[Summary]:
+def _found(folder: Path | None) -> list[RecordingSummary]:
     from rollout_local.recordings import list_recordings
 
     if folder is not None and not folder.is_dir():
@@ -154,12 +154,12 @@ def _found(folder: Path | None) -> list[Summary]:
     return [summary for place in places for summary in list_recordings(place)]
 
 
-def _summary_cells(one: Summary) -> tuple[object, ...]:
+def _summary_cells(one: RecordingSummary) -> tuple[object, ...]:
     answers = ", ".join(f"{outcome} ×{count}" for outcome, count in one.outcomes.items())
     return (one.path, one.engine, one.interactions, one.scopes, _state(one), answers, one.size)
 
 
-def _state(one: Summary) -> str:
+def _state(one: RecordingSummary) -> str:
     """`whole` can be replayed; `open` is being made, or was broken off; `foreign` is another tool's cassette."""
     if one.error is not None:
         return "damaged"
@@ -168,7 +168,7 @@ def _state(one: Summary) -> str:
     return "whole" if one.closed else "open"
 
 
-def _headline(one: Summary, rows: Sequence[InteractionRow]) -> str:
+def _headline(one: RecordingSummary, rows: Sequence[InteractionRow]) -> str:
     made = f" · engine {one.engine}" if one.engine else ""
     hosts = ", ".join(sorted({urlsplit(row["url"]).netloc for row in rows}))
     counts = f"{one.interactions} interactions · {one.scopes} scopes"
@@ -224,7 +224,7 @@ def _interaction_cells(row: InteractionRow) -> tuple[object, ...]:
     return (row["line"], row["scope"] or None, request, row["model"], row["status"], *tokens, row["seconds"], replays)
 
 
-def _verified(file: Path) -> Report:
+def _verified(file: Path) -> RecordingReport:
     from rollout_local.recordings import verify as check
     from rollout_local.recordings.opening import start_of
 
@@ -233,7 +233,7 @@ def _verified(file: Path) -> Report:
     return replace(report, leaks=[_told(leak) for leak in report.leaks])
 
 
-def _sound(found: Report) -> str:
+def _sound(found: RecordingReport) -> str:
     kept = "in order, unchanged" if found.ours else "readable (another tool's cassette)"
     return f"{found.path}: {found.interactions} interactions, {kept}, without a secret"
 
@@ -256,7 +256,7 @@ def _leak_line(leak: Leak) -> str:
     return f"{where}:{leak.line}: {leak.kind} ({leak.shown}, at byte {leak.offset})"
 
 
-def _imported(file: Path, out: Path) -> Imported:
+def _imported(file: Path, out: Path) -> ImportedRecording:
     from rollout_local.recordings import import_cassette
     from rollout_local.recordings import show as read
 

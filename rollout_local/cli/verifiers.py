@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path)
 
 
-class Summary(TypedDict):
+class VerifierSummary(TypedDict):
     """A verifier without its checks."""
 
     id: str
@@ -34,13 +34,13 @@ class Summary(TypedDict):
     content_hash: str
 
 
-class ListedVerifier(Summary):
+class ListedVerifier(VerifierSummary):
     """A verifier in the database."""
 
     created_at: str
 
 
-class Kept(TypedDict):
+class StoredVerifier(TypedDict):
     """What a verifier in the database has beside its spec."""
 
     content_hash: str
@@ -178,17 +178,17 @@ def _rows(db_path: Path) -> list[ListedVerifier]:
     ]
 
 
-def _stored(reference: str, db_path: Path) -> tuple[Kept, VerifierSpec]:
+def _stored(reference: str, db_path: Path) -> tuple[StoredVerifier, VerifierSpec]:
     from rollout_local.domain.verdict import VerifierSpec
     from rollout_local.store.catalog import find_verifier
 
     with database(db_path, reads=True) as store:
         row = find_verifier(store, reference)
-    kept: Kept = {"content_hash": row["content_hash"], "created_at": row["created_at"]}
+    kept: StoredVerifier = {"content_hash": row["content_hash"], "created_at": row["created_at"]}
     return kept, VerifierSpec.model_validate_json(row["spec_json"])
 
 
-def _summary(spec: VerifierSpec) -> Summary:
+def _summary(spec: VerifierSpec) -> VerifierSummary:
     return {
         "id": spec.id,
         "name": spec.name,

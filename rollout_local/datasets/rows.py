@@ -45,7 +45,7 @@ _LEFT_OUT = {".git", "__pycache__"}
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowDataset:
     """A dataset of rows, its version as written, and the names of its tasks by split where it has splits."""
 
     dataset: Dataset
@@ -63,7 +63,7 @@ def read_dataset(path: Path | str) -> Dataset:
     return read_rows(path).dataset if is_rows(Path(path)) else read_folder(path)
 
 
-def read_rows(path: Path | str, inputs: Mapping[str, str] | None = None) -> Rows:
+def read_rows(path: Path | str, inputs: Mapping[str, str] | None = None) -> RowDataset:
     """The dataset of a folder with a dataset.yaml; `inputs` maps columns to keys of a task's input.
 
     Raises `InputError`, naming file and line, for everything that is missing, malformed or leads out of the folder.
@@ -83,7 +83,7 @@ def read_rows(path: Path | str, inputs: Mapping[str, str] | None = None) -> Rows
 
 def _rows(
     raw: Mapping[str, Any], root: Path, rows: list[tuple[str, Row]], inputs: Mapping[str, str], *, text_only: bool
-) -> Rows:
+) -> RowDataset:
     name = raw.get("name") or root.resolve().name
     tasks, splits = [], dict[SplitName, list[str]]()
     width = max(4, len(str(len(rows))))
@@ -93,7 +93,7 @@ def _rows(
         if split:
             splits.setdefault(SPLIT_NAMES[split], []).append(task.name)
     slug = name if is_slug(name) else safe_name(name, "dataset")
-    return Rows(Dataset(name=name, slug=slug, tasks=tuple(tasks)), raw.get("version", "0.1.0"), splits)
+    return RowDataset(Dataset(name=name, slug=slug, tasks=tuple(tasks)), raw.get("version", "0.1.0"), splits)
 
 
 def _check_manifest(raw: Mapping[str, Any], where: Path) -> None:

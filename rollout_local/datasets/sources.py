@@ -38,7 +38,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceType:
     """How rows are read, and whether their cells can only be text."""
 
     rows: Callable[[str, Columns], Iterator[Row]]
@@ -110,7 +110,7 @@ def repeats(dataset: Dataset) -> str:
     )
 
 
-def _check_columns(kind: Source, address: str, columns: Columns) -> None:
+def _check_columns(kind: SourceType, address: str, columns: Columns) -> None:
     if columns.instruction is None and not columns.inputs:
         first = next(kind.rows(address, columns), None)
         there = f"; the columns are {', '.join(first.cells)}" if first is not None else ""
@@ -335,13 +335,13 @@ def _refuse_extra(extra: str) -> NoReturn:
     raise InputError(msg) from None
 
 
-SOURCES: dict[str, Source] = {
-    "csv": Source(_csv_rows, text_only=True),
-    "tsv": Source(_csv_rows, text_only=True),
-    "json": Source(_json_rows),
-    "jsonl": Source(_jsonl_rows),
-    "parquet": Source(_parquet_rows),
-    "hf": Source(_hub_rows),
+SOURCES: dict[str, SourceType] = {
+    "csv": SourceType(_csv_rows, text_only=True),
+    "tsv": SourceType(_csv_rows, text_only=True),
+    "json": SourceType(_json_rows),
+    "jsonl": SourceType(_jsonl_rows),
+    "parquet": SourceType(_parquet_rows),
+    "hf": SourceType(_hub_rows),
 }
 """Source scheme → how its rows are read."""
 FILES = frozenset(SOURCES) - {"hf"}

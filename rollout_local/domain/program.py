@@ -16,7 +16,7 @@ DEMOS = ".demos"
 
 
 @dataclass(frozen=True)
-class Call:
+class PredictorCall:
     """One call of a predictor that was answered. `inputs` and `outputs` by field, as the program saw them."""
 
     predictor: str
@@ -35,7 +35,7 @@ class Unparsed:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ProgramAnswer:
     """What came of one execution of a program.
 
     `value` is what it returned, by field where it returned a `dspy.Prediction` (`is_prediction`). `objectives`
@@ -45,7 +45,7 @@ class Answer:
 
     value: Any
     is_prediction: bool
-    calls: tuple[Call, ...]
+    calls: tuple[PredictorCall, ...]
     objectives: Mapping[str, float] = field(default_factory=dict)
     unparsed: Unparsed | None = None
     bare: bool = False
@@ -62,4 +62,4 @@ class ProgramResult(AgentResult):
     error: str | None = None
     record: dict[str, Any] | None = None
     answer: Any = Field(default=None, exclude=True, repr=False)
-    """The `Answer` itself, with the objects that the program made."""
+    """The `ProgramAnswer` itself, with the objects that the program made."""

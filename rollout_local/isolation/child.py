@@ -29,7 +29,7 @@ from rollout_local.isolation.pipes import CLOSED, Channel
 from rollout_local.isolation.values import pack_error, pack_result, pack_span, pack_stop, unpack_stop
 from rollout_local.planning import environment
 from rollout_local.recordings import IMPORT, scope
-from rollout_local.recordings.remote import RemoteRecording, Reply, Request, opened, unpack_terms
+from rollout_local.recordings.remote import RemoteRecording, RemoteReply, Request, opened, unpack_terms
 from rollout_local.targets.registry import get_optimization_target, load_modules, raised_by_us
 from rollout_local.tracing import Collector, collecting
 
@@ -46,7 +46,7 @@ def main(reading: str, writing: str, parent: str) -> None:
     if os.getppid() != int(parent):
         return
     os.register_at_fork(after_in_child=lambda: _let_go(int(reading), int(writing)))
-    link = Link(Channel[FromRun](int(reading), int(writing)), _end_at_once)
+    link = RunLink(Channel[FromRun](int(reading), int(writing)), _end_at_once)
     sys.stdout, sys.stderr = Forwarded("stdout", 1, link), Forwarded("stderr", 2, link)
     serve(link)
 
@@ -63,7 +63,7 @@ def _end_at_once() -> NoReturn:
     os._exit(_RETURNED)
 
 
-class Link:
+class RunLink:
     """The child's end of the pipes: orders come, questions go. `gone` is called where the run is, during a task."""
 
     def __init__(self, channel: Channel[FromRun], gone: Callable[[], None]) -> None:
@@ -86,7 +86,7 @@ class Link:
         """Say what came of it."""
         self._channel.send(message)
 
-    def ask(self, what: Request) -> Reply:
+    def ask(self, what: Request) -> RemoteReply:
         """An answer of the run. Raises what was raised there."""
         number, answers = next(self._numbers), queue.SimpleQueue[Replied]()
         self._waiting[number] = answers
@@ -113,12 +113,12 @@ class Link:
 class Forwarded(io.TextIOWrapper):
     """A stream that is written where the run writes; its descriptor is the child's own."""
 
-    def __init__(self, name: str, descriptor: int, link: Link) -> None:
+    def __init__(self, name: str, descriptor: int, link: RunLink) -> None:
         super().__init__(_Raw(name, descriptor, link), encoding="utf-8", errors="replace", write_through=True)
 
 
 class _Raw(io.RawIOBase):
-    def __init__(self, name: str, descriptor: int, link: Link) -> None:
+    def __init__(self, name: str, descriptor: int, link: RunLink) -> None:
         self.name = f"<{name}>"
         self._stream = name
         self._descriptor = descriptor
@@ -136,7 +136,7 @@ class _Raw(io.RawIOBase):
         return len(data)
 
 
-def serve(link: Link) -> None:
+def serve(link: RunLink) -> None:
     """Load the target, then run what is ordered."""
     first = link.order()
     if first is None:

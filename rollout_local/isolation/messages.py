@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict
 
 from rollout_local.isolation.values import PackedError, PackedResult, PackedSpan, PackedStop
-from rollout_local.recordings.remote import PackedTerms, Reply, Request
+from rollout_local.recordings.remote import PackedTerms, RemoteReply, Request
 
 
 class Placed(TypedDict):
@@ -37,18 +37,18 @@ class Run(TypedDict):
     components: Mapping[str, str]
 
 
-Answered = TypedDict("Answered", {"answer": NotRequired[Reply], "raise": NotRequired[PackedStop]})
+Answered = TypedDict("Answered", {"answer": NotRequired[RemoteReply], "raise": NotRequired[PackedStop]})
 """What became of a request: its answer, or what is to be raised for it."""
 
 
 class Replied(Answered):
-    """The answer to `Ask`, by its number."""
+    """The answer to `AskRecording`, by its number."""
 
     do: Literal["reply"]
     number: int
 
 
-class Ask(TypedDict):
+class AskRecording(TypedDict):
     """Asks the recording."""
 
     do: Literal["ask"]
@@ -64,7 +64,7 @@ class Print(TypedDict):
     text: str
 
 
-class Loaded(TypedDict):
+class TargetLoaded(TypedDict):
     """The target is ready."""
 
     do: Literal["loaded"]
@@ -96,4 +96,4 @@ class Result(Told):
 
 
 FromRun = Load | Run | Replied
-FromChild = Ask | Print | Loaded | Failed | Result
+FromChild = AskRecording | Print | TargetLoaded | Failed | Result

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from rollout_local.errors import Paused, TargetError
-from rollout_local.isolation.messages import Answered, Failed, FromChild, Loaded, Placed, Result, Run
+from rollout_local.isolation.messages import Answered, Failed, FromChild, Placed, Result, Run, TargetLoaded
 from rollout_local.isolation.pipes import CLOSED, Channel
 from rollout_local.isolation.values import pack_stop
 from rollout_local.recordings import Recording, unrecorded
@@ -58,7 +58,7 @@ class Child:
         self._recording = recording
         self._stop = stop
         self._door = Door(recording)
-        self._told: queue.SimpleQueue[Loaded | Failed | Result | None] = queue.SimpleQueue()
+        self._told: queue.SimpleQueue[TargetLoaded | Failed | Result | None] = queue.SimpleQueue()
         self._raised: list[BaseException] = []
         self._killed = False
         try:
@@ -131,7 +131,7 @@ class Child:
             raise self.raised or NoChild(f"cannot load the target: {told['words']}")
         self.busy = False
 
-    def _wait(self, asks: Callable[[], bool]) -> Loaded | Failed | Result | None:
+    def _wait(self, asks: Callable[[], bool]) -> TargetLoaded | Failed | Result | None:
         """What it tells next; None where it ended. Raises the reason of a stop where it goes on for too long after."""
         idle_since = None
         while True:

@@ -50,7 +50,7 @@ KINDS: dict[str, Kind] = {
 
 
 @dataclass(frozen=True)
-class Failure:
+class ProviderFailure:
     """One failed request: its kind, the words of `who` failed, and the wait that it asked for, in seconds."""
 
     kind: str
@@ -69,7 +69,7 @@ class Failure:
         return f"{self.policy.says.format(who=self.who)} ({self.message})"
 
 
-def failure_on_the_wire(exchanges: Sequence[Exchange]) -> Failure | None:
+def failure_on_the_wire(exchanges: Sequence[Exchange]) -> ProviderFailure | None:
     """The last failure that no later success made good, or None.
 
     Made good: the same question was answered later, be it by a retry or by another model. What a client asks about
@@ -85,28 +85,30 @@ def failure_on_the_wire(exchanges: Sequence[Exchange]) -> Failure | None:
     return None
 
 
-def of_models(exchanges: Sequence[Exchange]) -> Failure | None:
+def of_models(exchanges: Sequence[Exchange]) -> ProviderFailure | None:
     """The same of requests to models alone: a 404 of another server may be just what was looked for."""
     return failure_on_the_wire([one for one in exchanges if asks_model(one.request_body, one.url)])
 
 
-def failure_of(exchange: Exchange) -> Failure | None:
+def failure_of(exchange: Exchange) -> ProviderFailure | None:
     """What went wrong in one exchange, or None where it was answered."""
     if exchange.status is not None and exchange.status >= 400:
         body, wait = exchange.response_body, exchange.retry_after
-        return Failure(
+        return ProviderFailure(
             kind_of_status(exchange.status, body), _words(exchange), asked_to_wait(body) if wait is None else wait
         )
     if exchange.status is None or exchange.error is not None:
         kind = "timeout" if exchange.error == "timeout" else "connection"
-        return Failure(kind, exchange.error or "no answer")
+        return ProviderFailure(kind, exchange.error or "no answer")
     if _is_unreadable(exchange):
-        return Failure("malformed", f"HTTP {exchange.status}: {str(exchange.response_body)[:200]}")
+        return ProviderFailure("malformed", f"HTTP {exchange.status}: {str(exchange.response_body)[:200]}")
     refusal = refusal_in(exchange.request_body, exchange.response_body, exchange.url, cut=exchange.cut)
     if refusal is None:
         return None
     words = f"HTTP {exchange.status}, and in the body: {refusal.message[:200]}"
-    return Failure(kind_of_refusal(refusal), words, exchange.retry_after or asked_to_wait(exchange.response_body))
+    return ProviderFailure(
+        kind_of_refusal(refusal), words, exchange.retry_after or asked_to_wait(exchange.response_body)
+    )
 
 
 def _is_unreadable(exchange: Exchange) -> bool:
@@ -130,21 +132,21 @@ def _is_json(line: str) -> bool:
     return True
 
 
-def failure_in(error: BaseException) -> Failure | None:
+def failure_in(error: BaseException) -> ProviderFailure | None:
     """What an exception says about a provider, for models that are not reached over a recorded wire; else None."""
     links = list(_chain(error))
     for link in links:
         if any(isinstance(cause, ImportError) and str(cause) in str(link) for cause in links) and _is_client(link):
-            return Failure("missing_package", _first_line(link))
+            return ProviderFailure("missing_package", _first_line(link))
         if isinstance(link, ProviderError):
             kind = link.kind if link.kind in KINDS else "bad_request"  # a target may raise it, too, and say anything
-            return Failure(kind, _first_line(link), link.retry_after, link.who)
+            return ProviderFailure(kind, _first_line(link), link.retry_after, link.who)
         status = getattr(link, "status_code", None)
         if isinstance(status, int) and status >= 400:
-            return Failure(kind_of_status(status, str(link)), _first_line(link))
+            return ProviderFailure(kind_of_status(status, str(link)), _first_line(link))
         for kind, names in _CLASS_NAMES.items():
             if any(cls.__name__ in names for cls in type(link).__mro__) and _is_client(link):
-                return Failure(kind, _first_line(link))
+                return ProviderFailure(kind, _first_line(link))
     return None
 
 
@@ -197,7 +199,7 @@ class Patience:
     first_wait: float = 0.5
     longest_wait: float = 60.0
 
-    def wait(self, tried: int, failure: Failure, dice: random.Random, *, answers: bool = False) -> float | None:
+    def wait(self, tried: int, failure: ProviderFailure, dice: random.Random, *, answers: bool = False) -> float | None:
         """Seconds to wait before try number `tried + 1`, or None to give up. A Retry-After is obeyed.
 
         `tried` counts the tries in a row that got no further; `answers` says that the provider answers others.
@@ -238,7 +240,7 @@ class Tries:
         self._fruitless = 0
         self._furthest = 0
 
-    def ended(self, failure: Failure | None, exchanges: Sequence[Exchange]) -> float | None:
+    def ended(self, failure: ProviderFailure | None, exchanges: Sequence[Exchange]) -> float | None:
         """Take note of a try. Seconds to wait before the next one, or None where there is none.
 
         Only tries that got no further than one before them are counted: a program makes several calls a trial, and

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from rollout_local.providers.failures import Failure, Health, Patience, Tries
+from rollout_local.providers.failures import Health, Patience, ProviderFailure, Tries
 from rollout_local.recordings import Exchange
 from rollout_local.stop import StopFlag
 
@@ -19,7 +19,7 @@ class Tried(Generic[Result]):
     """One try: what it gave, what a provider did to it, what crossed the wire. `at_once`: it does not count."""
 
     result: Result
-    failure: Failure | None
+    failure: ProviderFailure | None
     exchanges: Sequence[Exchange]
     at_once: bool = False
 

@@ -21,9 +21,9 @@ from rollout_local.recordings.file import Memory
 from rollout_local.recordings.guard import none_from_here
 from rollout_local.recordings.identity import Asked
 from rollout_local.recordings.library import (
-    Report,
+    RecordingReport,
+    RecordingSummary,
     Shown,
-    Summary,
     export_cassette,
     import_cassette,
     list_recordings,
@@ -45,10 +45,10 @@ __all__ = [
     "Memory",
     "RecordMode",
     "Recording",
-    "Report",
+    "RecordingReport",
+    "RecordingSummary",
     "Shown",
     "Stats",
-    "Summary",
     "Unplayed",
     "export_cassette",
     "import_cassette",

@@ -28,7 +28,7 @@ _SUFFIXES = (".yaml", ".yml", ".json")
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class RecordingReport:
     """What `verify` found. `problems` are sentences, each with its line; an empty list means that the file is sound."""
 
     path: Path
@@ -45,7 +45,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class RecordingSummary:
     """One recording in a list; `error` says why it cannot be used."""
 
     path: Path
@@ -63,24 +63,24 @@ class Summary:
 class Shown:
     """A recording and its interactions, in the order of the file."""
 
-    summary: Summary
+    summary: RecordingSummary
     manifest: dict[str, Any]
     interactions: list[Interaction]
 
 
-def list_recordings(directory: Path) -> list[Summary]:
+def list_recordings(directory: Path) -> list[RecordingSummary]:
     """A summary of every YAML or JSON file under a directory that is a cassette, or looks like a damaged one."""
     found = sorted(path for path in Path(directory).rglob("*") if path.suffix in _SUFFIXES and path.is_file())
     return [summary for summary in (_summary_or_none(path) for path in found) if summary is not None]
 
 
-def _summary_or_none(path: Path) -> Summary | None:
+def _summary_or_none(path: Path) -> RecordingSummary | None:
     try:
         return show(path).summary
     except RecordingError as error:
         if not is_ours(start_of(path)):
             return None
-        return Summary(path, path.stat().st_size, 0, False, True, None, 0, {}, str(error))
+        return RecordingSummary(path, path.stat().st_size, 0, False, True, None, 0, {}, str(error))
 
 
 def show(path: Path) -> Shown:
@@ -88,7 +88,7 @@ def show(path: Path) -> Shown:
     path = Path(path)
     manifest, items, closed, ours = _load(path)
     outcomes = Counter(str(item.answer.outcome) for item in items)
-    summary = Summary(
+    summary = RecordingSummary(
         path=path,
         size=path.stat().st_size,
         interactions=len(items),
@@ -116,17 +116,17 @@ def _load(path: Path) -> tuple[dict[str, Any], list[Interaction], bool, bool]:
     return found.manifest, items, found.closed and found.torn is None, True
 
 
-def verify(path: Path) -> Report:
+def verify(path: Path) -> RecordingReport:
     """Check every line, key, the order and the redaction of a recording. A damaged file is a report, not an error."""
     path = Path(path)
     try:
         manifest, items, closed, ours = _load(path)
     except RecordingError as error:
-        return Report(path, 0, False, is_ours(_start_or_nothing(path)), [str(error)])
+        return RecordingReport(path, 0, False, is_ours(_start_or_nothing(path)), [str(error)])
     problems = [] if closed else [f"{path}: it did not end in order (no `closed:` line, or a line that is cut off)."]
     if ours:
         problems += _problems(path, manifest, items)
-    return Report(path, len(items), closed, ours, problems, scan([path], os.environ))
+    return RecordingReport(path, len(items), closed, ours, problems, scan([path], os.environ))
 
 
 def _start_or_nothing(path: Path) -> bytes:

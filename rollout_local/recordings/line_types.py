@@ -57,7 +57,7 @@ LineIndex = TypedDict(
 """The fields that the index needs."""
 
 
-class Line(LineIndex, PlainInteraction):
+class RecordedLine(LineIndex, PlainInteraction):
     """A whole line."""
 
     recorded_at: str

@@ -24,7 +24,7 @@ import orjson
 import yaml
 
 from rollout_local.recordings.exchange import Answer, Failure, FailureKind, Headers
-from rollout_local.recordings.line_types import Line, PlainInteraction
+from rollout_local.recordings.line_types import PlainInteraction, RecordedLine
 
 _UNSAFE = re.compile(
     rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]|\xef\xbb\xbf|\xef\xbf[\xbe\xbf]",
@@ -121,7 +121,7 @@ def parse(line: bytes) -> Interaction:
     """Read a finished line. Raises ValueError, KeyError or TypeError where it is damaged."""
     body = line[2:]
     try:
-        fields: Line = orjson.loads(body)
+        fields: RecordedLine = orjson.loads(body)
     except orjson.JSONDecodeError:
         try:
             fields = yaml.load(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  safe loaders both
@@ -144,7 +144,7 @@ def parse(line: bytes) -> Interaction:
     )
 
 
-def _answer(fields: Line) -> Answer:
+def _answer(fields: RecordedLine) -> Answer:
     response = fields["response"]
     status: int | None = response["status"]["code"]
     failure = None

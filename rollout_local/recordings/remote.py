@@ -74,14 +74,14 @@ class End(TypedDict):
     encoded: bool
 
 
-class Reply(TypedDict):
+class RemoteReply(TypedDict):
     """What a message is answered with: to `Begin` the answer, or None where the request is to be sent."""
 
     answer: NotRequired[PackedAnswer | None]
 
 
 Request = Begin | End
-Ask = Callable[[Request], Reply]
+Ask = Callable[[Request], RemoteReply]
 """Hands a message to the process that holds the recording, and gives its answer; raises what was raised there."""
 
 
@@ -92,7 +92,7 @@ class Door:
         self._recording = recording
         self._calls: dict[int, Call] = {}
 
-    def answer(self, request: Request) -> Reply:
+    def answer(self, request: Request) -> RemoteReply:
         """What a request of `RemoteRecording` is answered with. Raises what the recording raises."""
         if request["do"] == "begin":
             return self._begin(request)
@@ -109,7 +109,7 @@ class Door:
             call.drop()
         self._calls.clear()
 
-    def _begin(self, request: Begin) -> Reply:
+    def _begin(self, request: Begin) -> RemoteReply:
         headers = [(name, value) for name, value in request["headers"]]
         with scopes.on_behalf(request["scope"], astray=request["astray"]):
             call = self._recording.begin(

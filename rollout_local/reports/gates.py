@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import cast
 
-from rollout_local.reports.report import GateReport, Outcome, Verdict
+from rollout_local.reports.report import GateReport, ReportVerdict, VerdictOutcome
 from rollout_local.reports.statistics import MOST_TASKS, TIE, Paired, tasks_to_decide
 from rollout_local.reports.wording import number, percent, signed, spread, tasks_counted
 
@@ -39,7 +39,7 @@ def judge(
     changed: bool,
     degraded_why: str,
     best: int,
-) -> tuple[list[GateReport], Verdict]:
+) -> tuple[list[GateReport], ReportVerdict]:
     """The gates of a run that asks for this lift and this confidence, and the verdict on its best candidate."""
     found = gates(least_lift, confidence, pairs, changed=changed, degraded_why=degraded_why)
     said = verdict(found, pairs, confidence or DEFAULT_CONFIDENCE, changed=changed, best=best)
@@ -89,7 +89,7 @@ def _above_zero(asked: float | None, pairs: Paired) -> Gate:
     return Gate(name, asked=level, seen=low, met=low > TIE, sentence=sentence)
 
 
-def verdict(found: Sequence[Gate], pairs: Paired, confidence: float, *, changed: bool, best: int) -> Verdict:
+def verdict(found: Sequence[Gate], pairs: Paired, confidence: float, *, changed: bool, best: int) -> ReportVerdict:
     """What to do, in a word and a sentence.
 
     *promote* where every gate is met; *undecided* where all are but that of the interval: a lift that luck alone may
@@ -97,7 +97,7 @@ def verdict(found: Sequence[Gate], pairs: Paired, confidence: float, *, changed:
     """
     unmet = [gate for gate in found if not gate.met]
     may_be_luck, luck_sentence = luck(pairs, confidence, changed=changed)
-    outcome: Outcome = "promote"
+    outcome: VerdictOutcome = "promote"
     more = None
     if not unmet:
         sentence = f"Promote candidate {best}: it lifts the holdout mean by {_measured(pairs, confidence)}."

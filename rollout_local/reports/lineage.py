@@ -16,7 +16,7 @@ REWRITE = 0.6
 
 
 @dataclass(frozen=True)
-class Step:
+class LineStep:
     """One wording of a line: the candidate that brought it, the text, and how alike the wording before was."""
 
     candidate: int
@@ -24,7 +24,7 @@ class Step:
     ratio: float | None = None
 
 
-History = tuple[Step, ...]
+History = tuple[LineStep, ...]
 """The wordings of a line, the oldest first; the last is the line as it is."""
 
 
@@ -65,7 +65,7 @@ def _best(candidate: int, line: str, options: Sequence[History | None]) -> Histo
     """Of what the parents offer: unchanged before rewritten, then the oldest, then the most alike; else new."""
     found = [option for option in options if option is not None]
     if not found:
-        return (Step(candidate, line),)
+        return (LineStep(candidate, line),)
     return min(found, key=lambda history: (history[-1].candidate, history[0].candidate, -(history[-1].ratio or 1.0)))
 
 
@@ -79,7 +79,7 @@ def _inherited(candidate: int, lines: Sequence[str], parent: Sequence[History]) 
     free = [source for source in range(len(texts)) if source not in taken and texts[source].strip()]
     new = [place for place, line in enumerate(lines) if given[place] is None and line.strip()]
     for place, source, ratio in _rewrites(lines, texts, new, free):
-        given[place] = (*parent[source], Step(candidate, lines[place], ratio))
+        given[place] = (*parent[source], LineStep(candidate, lines[place], ratio))
     return given
 
 

@@ -11,7 +11,7 @@ from rollout_local.domain.dataset import SPLITS
 from rollout_local.domain.run import Phase
 from rollout_local.reports import failures
 from rollout_local.reports.blocks import Block, Case, Grid, Heading, Lines, Say, Side, Tone, diff
-from rollout_local.reports.report import Movement, Outcome, Report, ScoreSummary, TaskSide
+from rollout_local.reports.report import Movement, Report, ScoreSummary, TaskSide, VerdictOutcome
 from rollout_local.reports.wording import money, number, percent, signed, spread, tasks_counted, words
 
 SIMULATED = (
@@ -19,7 +19,7 @@ SIMULATED = (
     "and says nothing about any real model."
 )
 
-TONES: dict[Outcome, Tone] = {"promote": Tone.GOOD, "undecided": Tone.NOTE, "do_not_promote": Tone.BAD}
+TONES: dict[VerdictOutcome, Tone] = {"promote": Tone.GOOD, "undecided": Tone.NOTE, "do_not_promote": Tone.BAD}
 
 
 def outline(report: Report) -> list[Block]:

@@ -43,16 +43,16 @@ from rollout_local.reports.gates import DEFAULT_CONFIDENCE, judge
 from rollout_local.reports.overlap import overlap
 from rollout_local.reports.report import (
     CandidateReport,
-    Compared,
+    ComparedMeans,
     Decision,
-    Head,
     PhaseCount,
     Report,
+    ReportHead,
+    ReportVolatile,
     Scores,
     ScoreSummary,
     Spent,
     Texts,
-    Volatile,
 )
 from rollout_local.reports.statistics import mean, paired, standard_deviation, standard_error
 from rollout_local.reports.wording import words
@@ -103,9 +103,9 @@ def _rounded(value: object) -> object:
     return value
 
 
-def _head(evidence: Evidence) -> Head:
+def _head(evidence: Evidence) -> ReportHead:
     run = evidence.run
-    head: Head = {
+    head: ReportHead = {
         "format": FORMAT,
         "run_id": run["id"],
         "attempt": run["attempt"],
@@ -165,7 +165,7 @@ def _summary(scores: Sequence[float]) -> ScoreSummary:
     return {"mean": mean(scores), "n": len(scores), "sd": standard_deviation(scores)}
 
 
-def _both(evidence: Evidence, split: SplitName) -> Compared:
+def _both(evidence: Evidence, split: SplitName) -> ComparedMeans:
     pairs = pairing.pairs(evidence, split)
     before, after = mean([pair.before for pair in pairs]), mean([pair.after for pair in pairs])
     lift = mean([pair.lift for pair in pairs])
@@ -233,11 +233,11 @@ def _texts(evidence: Evidence) -> Texts:
     }
 
 
-def _volatile(evidence: Evidence) -> Volatile:
+def _volatile(evidence: Evidence) -> ReportVolatile:
     run = evidence.run
     costs = _measured(evidence, "cost_usd", python_statistics.fmean)
     latencies = _measured(evidence, "latency_ms", python_statistics.median)
-    found: Volatile = {
+    found: ReportVolatile = {
         "cost": {
             "total_usd": run["cost_usd"], "per_task_before": costs[0], "per_task_after": costs[1],
         },

@@ -19,7 +19,7 @@ class TargetName(TypedDict):
     kind: str
 
 
-class Head(TypedDict):
+class ReportHead(TypedDict):
     """Of which run a report is."""
 
     format: NotRequired[int]
@@ -79,7 +79,7 @@ class CheckMeans(TypedDict):
     lift: float
 
 
-class Compared(TypedDict):
+class ComparedMeans(TypedDict):
     """Means of both over the tasks of both on a split."""
 
     baseline: float | None
@@ -129,7 +129,7 @@ class Scores(TypedDict):
     improved: list[Movement]
     regressed: list[Movement]
     checks: list[CheckMeans]
-    overfitting: dict[SplitName, Compared]
+    overfitting: dict[SplitName, ComparedMeans]
     unscored: dict[str, dict[str, int]]
     target_failures: NotRequired[TargetFailures]
 
@@ -168,14 +168,14 @@ class GateReport(TypedDict):
     sentence: str
 
 
-Outcome = Literal["promote", "undecided", "do_not_promote"]
+VerdictOutcome = Literal["promote", "undecided", "do_not_promote"]
 """`undecided` is a lift that was seen, but whose interval reaches zero."""
 
 
-class Verdict(TypedDict):
+class ReportVerdict(TypedDict):
     """Whether to promote, and whether the lift may be luck. `more_tasks` would decide what is undecided."""
 
-    outcome: Outcome
+    outcome: VerdictOutcome
     more_tasks: int | None
     promote: bool
     sentence: str
@@ -190,7 +190,7 @@ class Decision(TypedDict):
     degraded_why: str
     holdout: HoldoutLift
     gates: list[GateReport]
-    verdict: Verdict
+    verdict: ReportVerdict
 
 
 class PromptLength(TypedDict):
@@ -229,7 +229,7 @@ class Texts(TypedDict):
     overlap: BothOverlaps
 
 
-class Cost(TypedDict):
+class ReportCost(TypedDict):
     """What the run cost, and a task with either text."""
 
     total_usd: float | None
@@ -244,10 +244,10 @@ class Latency(TypedDict):
     after: float | None
 
 
-class Volatile(TypedDict):
+class ReportVolatile(TypedDict):
     """What another run of the same search would measure differently."""
 
-    cost: Cost
+    cost: ReportCost
     latency_ms: Latency
     created_at: str
     started_at: str | None
@@ -263,11 +263,11 @@ class Rescored(TypedDict):
     splits_file: str | None
 
 
-class Report(Head, Scores, Spent, Decision, Texts):
+class Report(ReportHead, Scores, Spent, Decision, Texts):
     """The whole report."""
 
     doubts: NotRequired[list[str]]
-    volatile: NotRequired[Volatile]
+    volatile: NotRequired[ReportVolatile]
     rescored_from: NotRequired[Rescored]
 
 

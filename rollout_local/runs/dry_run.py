@@ -28,7 +28,7 @@ from rollout_local.store.stored_run import StoredRun
 from rollout_local.verifiers.grade import fits, grade
 
 
-class Finding(TypedDict):
+class DryRunFinding(TypedDict):
     """What one check found. `status` is ok, warn or fail."""
 
     check: str
@@ -40,7 +40,7 @@ class Checked(TypedDict):
     """Everything that was found, and what the budget buys; `ok` where nothing failed."""
 
     ok: bool
-    checks: list[Finding]
+    checks: list[DryRunFinding]
     calls: dict[Pass, int]
     split: dict[SplitName, int]
 
@@ -68,7 +68,7 @@ def _document(setup: Setup, folder: Path, store: Store | None) -> Checked:
     return {"ok": ok, "checks": findings, "calls": setup.executions, "split": setup.split.sizes()}
 
 
-def _findings(setup: Setup, store: Store | None) -> Iterator[Finding]:
+def _findings(setup: Setup, store: Store | None) -> Iterator[DryRunFinding]:
     target, split = setup.target, setup.split
     yield _ok(
         "target", f"{target.id} ({target.kind}), baseline of {_length(setup)} characters, {target.source_hash[:19]}"
@@ -82,12 +82,12 @@ def _findings(setup: Setup, store: Store | None) -> Iterator[Finding]:
     yield _recording(setup.config)
     yield from _keys(setup.config)
     warned = [*setup.warnings, *cautions(setup, store)]
-    yield from (Finding(check=check, status="warn", detail=detail) for check, detail in warned)
-    yield from (Finding(check=check, status=status, detail=detail) for check, status, detail in findings(setup))
+    yield from (DryRunFinding(check=check, status="warn", detail=detail) for check, detail in warned)
+    yield from (DryRunFinding(check=check, status=status, detail=detail) for check, status, detail in findings(setup))
     yield from _budget(setup)
 
 
-def _endpoint(config: RunConfig) -> Iterator[Finding]:
+def _endpoint(config: RunConfig) -> Iterator[DryRunFinding]:
     """What a target behind a URL is asked with, and what of it cannot be known."""
     if config.target_url is None:
         return
@@ -97,7 +97,7 @@ def _endpoint(config: RunConfig) -> Iterator[Finding]:
     yield {"check": "target", "status": "warn", "detail": detail}
 
 
-def _wire(setup: Setup, folder: Path) -> Iterator[Finding]:
+def _wire(setup: Setup, folder: Path) -> Iterator[DryRunFinding]:
     """What the target asks, and what of it a recording cannot see or a replay would not find."""
     memory = asked_at_import(folder)
     if memory.lines:
@@ -110,7 +110,7 @@ def _length(setup: Setup) -> int:
     return sum(len(text) for text in setup.target.baseline.components.values())
 
 
-def _verifiers(setup: Setup) -> Iterator[Finding]:
+def _verifiers(setup: Setup) -> Iterator[DryRunFinding]:
     task = setup.tasks("train")[0]
     sample = "" if task.expected_output is None else task.expected_output
     kind = "an empty output" if task.expected_output is None else "its expected output"
@@ -122,14 +122,14 @@ def _verifiers(setup: Setup) -> Iterator[Finding]:
         yield {"check": "verifier", "status": "warn", "detail": sentence}
 
 
-def _recording(config: RunConfig) -> Finding:
+def _recording(config: RunConfig) -> DryRunFinding:
     if config.no_recording:
         return {"check": "recording", "status": "warn", "detail": "nothing is recorded: the run cannot be replayed"}
     place = config.recording or f"{config.log_dir or '.rollout/<run id>'}/recording.yaml"
     return _ok("recording", f"{place}, mode {config.record_mode}")
 
 
-def _keys(config: RunConfig) -> Iterator[Finding]:
+def _keys(config: RunConfig) -> Iterator[DryRunFinding]:
     problem = reflection_key_problem(config)
     if problem is not None and config.record_mode != "none":
         yield {"check": "keys", "status": "fail", "detail": problem}
@@ -140,7 +140,7 @@ def _keys(config: RunConfig) -> Iterator[Finding]:
             yield _ok("keys", f"{key_variable(model)} for {model} is {state}")
 
 
-def _budget(setup: Setup) -> Iterator[Finding]:
+def _budget(setup: Setup) -> Iterator[DryRunFinding]:
     calls = setup.executions
     detail = (
         f"baseline {calls['baseline']}, search at most {calls['search']}, best {calls['best']} executions of the target"
@@ -157,5 +157,5 @@ def _budget(setup: Setup) -> Iterator[Finding]:
         )
 
 
-def _ok(check: str, detail: str) -> Finding:
+def _ok(check: str, detail: str) -> DryRunFinding:
     return {"check": check, "status": "ok", "detail": detail}

@@ -20,14 +20,14 @@ from rollout_local.clock import iso, now
 from rollout_local.domain.dataset import Task
 from rollout_local.domain.identity import canonical_json
 from rollout_local.domain.kept import kept_metadata, kept_output, words_of
-from rollout_local.domain.program import Answer, ProgramResult
+from rollout_local.domain.program import ProgramAnswer, ProgramResult
 from rollout_local.domain.run import TARGET_FAILED, UNREADABLE, Phase, TrialKey, TrialOutcome
 from rollout_local.domain.target import AgentResult, Candidate
 from rollout_local.domain.verdict import Verdict, VerifierSpec
 from rollout_local.errors import GradingError, InputError, Paused, ProviderError, StopSearch, TargetError
 from rollout_local.providers.concurrency import SLOWED_BY, Pace
 from rollout_local.providers.cost import Spend
-from rollout_local.providers.failures import Failure, Health, Patience, failure_in, failure_on_the_wire
+from rollout_local.providers.failures import Health, Patience, ProviderFailure, failure_in, failure_on_the_wire
 from rollout_local.providers.retry import Retry, Tried
 from rollout_local.recordings import Exchange
 from rollout_local.runs.divergence import History
@@ -176,14 +176,14 @@ class Evaluator:
         assert row is not None, "it was just written"
         return self._remembered(ask, row)
 
-    def _adapt(self, failure: Failure | None) -> None:
+    def _adapt(self, failure: ProviderFailure | None) -> None:
         if failure is None:
             self.pace.speed_up()
         elif failure.kind in SLOWED_BY:
             self.pace.slow_down()
 
     def _settle(
-        self, ask: Ask, execution: Execution, failure: Failure | None, tries: int, *, again: bool
+        self, ask: Ask, execution: Execution, failure: ProviderFailure | None, tries: int, *, again: bool
     ) -> Graded | None:
         trial, grading = self._graded(ask, execution, failure, tries, again=again)
         if grading is not None:
@@ -206,14 +206,16 @@ class Evaluator:
         """What a trace says of the trial that it is of."""
         return {"run_id": self.journal.run_id, "phase": ask.phase.value, **ask.key.model_dump()}
 
-    def _clean_answer(self, ask: Ask, execution: Execution, raw: TrialRecord, kept: TrialRecord) -> Answer | None:
+    def _clean_answer(
+        self, ask: Ask, execution: Execution, raw: TrialRecord, kept: TrialRecord
+    ) -> ProgramAnswer | None:
         """A program's answer without secrets: where there was one, as it is read back from the journal."""
         target = self.executor.target
         if kept.answer is None or kept.answer == raw.answer or not isinstance(target, ProgramTarget):
             return self._without_secrets(_answer(execution))
         return target.recall(kept.answer, ask.candidate)
 
-    def _without_secrets(self, answer: Answer | None) -> Answer | None:
+    def _without_secrets(self, answer: ProgramAnswer | None) -> ProgramAnswer | None:
         """The same answer where its texts hold no secret; values that JSON cannot say are taken as they are."""
         if answer is None:
             return None
@@ -225,14 +227,14 @@ class Evaluator:
         cleaned = replace(answer, value=document(answer.value), calls=calls, unparsed=unparsed)
         return answer if cleaned == answer else cleaned
 
-    def _unscored(self, ask: Ask, trial: TrialRecord, failure: Failure | None) -> None:
+    def _unscored(self, ask: Ask, trial: TrialRecord, failure: ProviderFailure | None) -> None:
         at_once = failure is not None and not failure.policy.retried
         if ask.must_score or at_once:
             self.stop.stop(Paused(f"task {ask.task.name!r}: {trial.error}", reason="error"))
             self.stop.check()
 
     def _graded(
-        self, ask: Ask, execution: Execution, failure: Failure | None, tries: int, *, again: bool
+        self, ask: Ask, execution: Execution, failure: ProviderFailure | None, tries: int, *, again: bool
     ) -> tuple[TrialRecord, Grading | None]:
         base = TrialRecord(
             key=ask.key,
@@ -284,13 +286,13 @@ class Evaluator:
         return replace(base, outcome=TrialOutcome.PROVIDER_ERROR, error=grading.error, error_kind=failure.kind), grading
 
 
-def failure_of(execution: Execution) -> Failure | None:
+def failure_of(execution: Execution) -> ProviderFailure | None:
     """What a provider did to this execution, or None: read from the wire first, then from the exception.
 
     A target behind a URL is on the wire itself, so what it says of its failure is believed before the status.
     """
     if execution.overrun and execution.in_flight:
-        return Failure("timeout", "the trial's time limit passed during a call")
+        return ProviderFailure("timeout", "the trial's time limit passed during a call")
     if isinstance(execution.error, TargetError):
         return None
     if isinstance(execution.error, ProviderError):
@@ -301,7 +303,7 @@ def failure_of(execution: Execution) -> Failure | None:
     return failure_in(execution.error) if execution.error is not None else None
 
 
-def _with_wait(failure: Failure | None, exchanges: Sequence[Exchange]) -> Failure | None:
+def _with_wait(failure: ProviderFailure | None, exchanges: Sequence[Exchange]) -> ProviderFailure | None:
     """The failure with the wait that the last answer asked for."""
     asked = exchanges[-1].retry_after if exchanges else None
     return failure if failure is None or asked is None else replace(failure, retry_after=asked)
@@ -314,7 +316,7 @@ def remembered(row: TrialRow) -> Graded | None:
     return Graded(row["output"] or "", row["score"], row["feedback"])
 
 
-def _own_fault(execution: Execution, failure: Failure | None, timeout: float | None) -> str | None:
+def _own_fault(execution: Execution, failure: ProviderFailure | None, timeout: float | None) -> str | None:
     """In words, what the candidate or the target did wrong, or None."""
     if failure is not None:
         return failure.words
@@ -334,7 +336,7 @@ def _own_fault(execution: Execution, failure: Failure | None, timeout: float | N
     return None
 
 
-def _answer(execution: Execution) -> Answer | None:
+def _answer(execution: Execution) -> ProgramAnswer | None:
     result = execution.result
     return result.answer if isinstance(result, ProgramResult) else None
 

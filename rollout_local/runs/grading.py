@@ -14,7 +14,7 @@ from rollout_local.domain.dataset import Task
 from rollout_local.domain.target import AgentResult
 from rollout_local.domain.verdict import Verdict, VerifierSpec
 from rollout_local.errors import GradingError
-from rollout_local.providers.failures import Failure, Health, Patience, failure_in, of_models
+from rollout_local.providers.failures import Health, Patience, ProviderFailure, failure_in, of_models
 from rollout_local.providers.retry import Retry, Tried
 from rollout_local.recordings import Exchange, scope
 from rollout_local.runs.execution import Wire
@@ -28,7 +28,7 @@ class Grading:
 
     verdict: Verdict | None
     error: str = ""
-    failure: Failure | None = None
+    failure: ProviderFailure | None = None
     exchanges: Sequence[Exchange] = ()
 
 
@@ -70,7 +70,7 @@ class Grader:
             return None, error
 
 
-def _words(error: Exception | None, failure: Failure | None) -> str:
+def _words(error: Exception | None, failure: ProviderFailure | None) -> str:
     if failure is not None:
         return f"the judge: {failure.words}"
     if error is None or isinstance(error, GradingError):

@@ -11,9 +11,9 @@ from typing import Any
 from rollout_local.clock import now
 from rollout_local.errors import Paused, StopSearch
 from rollout_local.providers.failures import (
-    Failure,
     Health,
     Patience,
+    ProviderFailure,
     failure_in,
     failure_on_the_wire,
     of_models,
@@ -108,7 +108,7 @@ class Reflector:
         except Exception as error:  # noqa: BLE001 - whatever a client raises is classified by the caller
             return None, error
 
-    def _pause(self, kind: str, failure: Failure | None, error: Exception | None) -> None:
+    def _pause(self, kind: str, failure: ProviderFailure | None, error: Exception | None) -> None:
         words = failure.words if failure else f"{type(error).__name__}: {error}"
         words = self.journal.store.redactor.text(words)
         self.stop.stop(Paused(f"{_ASKED.get(kind, kind)}: {words}", reason="error"))

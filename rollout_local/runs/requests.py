@@ -17,7 +17,7 @@ from rollout_local.store.row_types import RunRow
 from rollout_local.store.schema import Store
 
 
-class Asked(TypedDict):
+class RequestOutcome(TypedDict):
     """What became of a request."""
 
     run_id: str
@@ -25,7 +25,7 @@ class Asked(TypedDict):
     message: str
 
 
-def ask(store: Store, reference: str, action: str, actor: str | None = None) -> Asked:
+def ask(store: Store, reference: str, action: str, actor: str | None = None) -> RequestOutcome:
     """Cancel or pause a run, for `actor` (default: the user of this machine); asking twice changes nothing.
 
     Returns `{"run_id", "status", "message"}`.
@@ -43,7 +43,7 @@ def ask(store: Store, reference: str, action: str, actor: str | None = None) -> 
     return _said(run, status, f"asked the runner of {run['id']} to {action}; it does so when its calls in flight end")
 
 
-def _at_once(store: Store, run: RunRow, status: RunStatus, action: str, actor: str) -> Asked:
+def _at_once(store: Store, run: RunRow, status: RunStatus, action: str, actor: str) -> RequestOutcome:
     """Nobody runs it: the row itself is changed, unless somebody began to run it just now."""
     if action == "pause":
         if status is not RunStatus.RUNNING:
@@ -67,5 +67,5 @@ def _is_dead(store: Store, run_id: str) -> bool:
     return holder is None or holder.is_gone()
 
 
-def _said(run: RunRow, status: RunStatus, message: str) -> Asked:
+def _said(run: RunRow, status: RunStatus, message: str) -> RequestOutcome:
     return {"run_id": run["id"], "status": status, "message": message}

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from rollout_local.domain.dataset import SplitName, Task
-from rollout_local.domain.program import Answer
+from rollout_local.domain.program import ProgramAnswer
 from rollout_local.domain.run import StopReason
 from rollout_local.domain.target import Candidate, TargetKind
 from rollout_local.errors import BudgetSpent
@@ -36,7 +36,7 @@ class Graded:
     output: str
     score: float
     feedback: str
-    answer: Answer | None = None
+    answer: ProgramAnswer | None = None
     """What a program answered; None for another target, and where the program raised."""
 
 

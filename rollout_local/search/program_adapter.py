@@ -18,7 +18,7 @@ import dspy
 from dspy.utils.exceptions import AdapterParseError
 
 from rollout_local.domain.identity import content_hash
-from rollout_local.domain.program import Answer
+from rollout_local.domain.program import ProgramAnswer
 from rollout_local.search.engine import Graded, Program, Ticket
 
 Trace = Sequence[tuple[dspy.Predict, Mapping[str, object], dspy.Prediction]]
@@ -149,7 +149,7 @@ def _key(value: object) -> object:
 
 def returned_by(prediction: dspy.Prediction) -> Any:
     """What the user's program returned, as it returned it."""
-    answer: Answer = prediction._graded.answer  # noqa: SLF001 - set by `_replayed`
+    answer: ProgramAnswer = prediction._graded.answer  # noqa: SLF001 - set by `_replayed`
     return dspy.Prediction(**answer.value) if answer.is_prediction else answer.value
 
 

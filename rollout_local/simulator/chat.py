@@ -27,7 +27,7 @@ class BadRequest(ValueError):
 
 
 @dataclass(frozen=True)
-class Ask:
+class ChatRequest:
     """One request, as the models see it.
 
     `key` is the hash of everything that can change the answer; `system` and `message` are the instructions and
@@ -51,7 +51,7 @@ def tokens(text: str) -> int:
     return len(text) // 4 + 1
 
 
-def read(raw: bytes) -> Ask:
+def read(raw: bytes) -> ChatRequest:
     """Parse a request body. Raises BadRequest."""
     try:
         body = orjson.loads(raw)
@@ -64,7 +64,7 @@ def read(raw: bytes) -> Ask:
     texts = [(message.get("role"), _text(message.get("content"))) for message in _messages(body)]
     system, message = _parts(texts)
     options = body.get("stream_options")
-    return Ask(
+    return ChatRequest(
         model=body["model"],
         key=_key(body),
         system=system,
@@ -135,14 +135,14 @@ def _format(wanted: object) -> dict[str, Any]:
     return {"json_wanted": True, "schema_keys": tuple(keys) if isinstance(keys, dict) else ()}
 
 
-def usage(ask: Ask, texts: list[str]) -> dict[str, int]:
+def usage(ask: ChatRequest, texts: list[str]) -> dict[str, int]:
     """The `usage` object of an answer with these choices."""
     completion = sum(map(tokens, texts))
     total = ask.prompt_tokens + completion
     return {"prompt_tokens": ask.prompt_tokens, "completion_tokens": completion, "total_tokens": total}
 
 
-def completion(ask: Ask, texts: list[str]) -> bytes:
+def completion(ask: ChatRequest, texts: list[str]) -> bytes:
     """The body of an answer in one piece, one choice per text."""
     choices = [
         {"index": i, "message": {"role": "assistant", "content": text}, "logprobs": None, "finish_reason": "stop"}
@@ -151,7 +151,7 @@ def completion(ask: Ask, texts: list[str]) -> bytes:
     return encode({**_head(ask, "chat.completion"), "choices": choices, "usage": usage(ask, texts)})
 
 
-def events(ask: Ask, texts: list[str]) -> list[bytes]:
+def events(ask: ChatRequest, texts: list[str]) -> list[bytes]:
     """The server-sent events of a streamed answer, each with its blank line."""
     bodies = [_chunk(ask, i, delta, end) for i, text in enumerate(texts) for delta, end in _deltas(text)]
     if ask.include_usage:
@@ -165,12 +165,12 @@ def _deltas(text: str) -> list[tuple[dict[str, str], str | None]]:
     return [*opened, *(({"content": piece}, None) for piece in pieces), ({}, "stop")]
 
 
-def _chunk(ask: Ask, index: int, delta: dict[str, str], end: str | None) -> dict[str, object]:
+def _chunk(ask: ChatRequest, index: int, delta: dict[str, str], end: str | None) -> dict[str, object]:
     choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": end}
     return {**_head(ask, "chat.completion.chunk"), "choices": [choice]}
 
 
-def _head(ask: Ask, kind: str) -> dict[str, object]:
+def _head(ask: ChatRequest, kind: str) -> dict[str, object]:
     head = {"id": f"chatcmpl-{ask.key}", "object": kind, "created": CREATED, "model": ask.model}
     return {**head, "system_fingerprint": "simulated"}
 

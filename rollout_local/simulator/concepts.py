@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from rollout_local.simulator.reading import read
-from rollout_local.simulator.script import Concept, Cue, Label, Slip, Student
+from rollout_local.simulator.script import Concept, Cue, Label, ScriptedStudent, Slip
 from rollout_local.simulator.seeded_choice import Chance, fraction, pick
 from rollout_local.simulator.words import spells
 
 
-def values(rules: Student, instructions: str, message: str, chance: Chance) -> dict[str, Any]:
+def values(rules: ScriptedStudent, instructions: str, message: str, chance: Chance) -> dict[str, Any]:
     """The student's answer, field by field: the keys and labels as it writes them, in the script's order."""
     answer: dict[str, Any] = {}
     for concept in rules.fields:

@@ -11,7 +11,7 @@ import re
 import textwrap
 from dataclasses import dataclass
 
-from rollout_local.simulator.chat import Ask
+from rollout_local.simulator.chat import ChatRequest
 from rollout_local.simulator.rule_follower import as_json
 from rollout_local.simulator.words import content_words
 
@@ -75,7 +75,7 @@ class Proposal:
     limit: int | None
 
 
-def form(ask: Ask) -> Form | None:
+def form(ask: ChatRequest) -> Form | None:
     """The DSPy form of a request, or None where it is an ordinary chat."""
     outputs, objective = _OUTPUTS.search(ask.system), _OBJECTIVE.search(ask.system)
     if not outputs or not objective:

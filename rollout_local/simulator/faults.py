@@ -22,7 +22,7 @@ HUGE = 10_000_000
 
 
 @dataclass(frozen=True)
-class Refusal:
+class FaultReply:
     """An HTTP error as OpenAI words it."""
 
     status: int
@@ -31,22 +31,22 @@ class Refusal:
     message: str
 
 
-REFUSALS: dict[str, Refusal] = {
-    "401": Refusal(401, "invalid_request_error", "invalid_api_key", "Incorrect API key provided."),
-    "403": Refusal(403, "invalid_request_error", "permission_denied", "You have no access to this model."),
-    "404": Refusal(404, "invalid_request_error", "model_not_found", "The model does not exist."),
-    "408": Refusal(408, "server_error", "timeout", "The request took too long."),
-    "429": Refusal(429, "rate_limit_error", "rate_limit_exceeded", "Rate limit reached. Please try again later."),
-    "500": Refusal(500, "server_error", None, "The server had an error while processing your request."),
-    "502": Refusal(502, "server_error", None, "Bad gateway."),
-    "503": Refusal(503, "server_error", "overloaded", "The engine is currently overloaded."),
-    "504": Refusal(504, "server_error", None, "Gateway timeout."),
-    "529": Refusal(529, "overloaded_error", "overloaded", "Overloaded."),
-    "quota": Refusal(429, "insufficient_quota", "insufficient_quota", "You exceeded your current quota."),
-    "context": Refusal(
+REFUSALS: dict[str, FaultReply] = {
+    "401": FaultReply(401, "invalid_request_error", "invalid_api_key", "Incorrect API key provided."),
+    "403": FaultReply(403, "invalid_request_error", "permission_denied", "You have no access to this model."),
+    "404": FaultReply(404, "invalid_request_error", "model_not_found", "The model does not exist."),
+    "408": FaultReply(408, "server_error", "timeout", "The request took too long."),
+    "429": FaultReply(429, "rate_limit_error", "rate_limit_exceeded", "Rate limit reached. Please try again later."),
+    "500": FaultReply(500, "server_error", None, "The server had an error while processing your request."),
+    "502": FaultReply(502, "server_error", None, "Bad gateway."),
+    "503": FaultReply(503, "server_error", "overloaded", "The engine is currently overloaded."),
+    "504": FaultReply(504, "server_error", None, "Gateway timeout."),
+    "529": FaultReply(529, "overloaded_error", "overloaded", "Overloaded."),
+    "quota": FaultReply(429, "insufficient_quota", "insufficient_quota", "You exceeded your current quota."),
+    "context": FaultReply(
         400, "invalid_request_error", "context_length_exceeded", "This model's maximum context length is 8192 tokens."
     ),
-    "filter": Refusal(400, "invalid_request_error", "content_filter", "The response was filtered."),
+    "filter": FaultReply(400, "invalid_request_error", "content_filter", "The response was filtered."),
 }
 DELIVERIES = ("hang", "reset", "drip", "malformed")
 CONTENTS = ("empty", "garbage")

@@ -15,7 +15,7 @@ from typing import Literal
 from rollout_local.errors import InputError
 from rollout_local.simulator import chat, reflection, student
 from rollout_local.simulator.faults import REFUSALS, Fault, choose, parse_faults, spoil
-from rollout_local.simulator.script import Reflection, Script, Student
+from rollout_local.simulator.script import Reflection, Script, ScriptedStudent
 from rollout_local.simulator.seeded_choice import Chance
 
 _MALFORMED = b'{"id": "chatcmpl-0", "object": "chat.completion", "choices": [{"index": 0, "message": {"role": "assi'
@@ -140,7 +140,7 @@ class Provider:
             self._counts.answered[model] += 1
         return reply
 
-    def _faulty(self, fault: Fault, rules: Student | Reflection, ask: chat.Ask, sighting: int) -> Reply:
+    def _faulty(self, fault: Fault, rules: ScriptedStudent | Reflection, ask: chat.ChatRequest, sighting: int) -> Reply:
         refusal = REFUSALS.get(fault.kind)
         if refusal is not None:
             body = chat.error(refusal.message, refusal.type, refusal.code)
@@ -156,18 +156,24 @@ class Provider:
             reply = Reply(200, reply.pieces, "drip", fault.seconds, reply.streamed)
         return self._answered(ask.model, reply)
 
-    def _complete(self, rules: Student | Reflection, ask: chat.Ask, sighting: int, fault: str | None) -> Reply:
+    def _complete(
+        self, rules: ScriptedStudent | Reflection, ask: chat.ChatRequest, sighting: int, fault: str | None
+    ) -> Reply:
         texts = [self._text(rules, ask, sighting, index, fault) for index in range(ask.n)]
         if ask.stream:
             return Reply(200, tuple(chat.events(ask, texts)), streamed=True)
         return Reply(200, (chat.completion(ask, texts),))
 
-    def _text(self, rules: Student | Reflection, ask: chat.Ask, sighting: int, index: int, fault: str | None) -> str:
+    def _text(
+        self, rules: ScriptedStudent | Reflection, ask: chat.ChatRequest, sighting: int, index: int, fault: str | None
+    ) -> str:
         if fault == "empty":
             return ""
         twist = index + (128 * sighting if self.settings.vary_sightings else 0)
         chance = Chance(self.settings.seed, ask.key, twist)
         model = (
-            student.answer(rules, ask, chance) if isinstance(rules, Student) else reflection.answer(rules, ask, chance)
+            student.answer(rules, ask, chance)
+            if isinstance(rules, ScriptedStudent)
+            else reflection.answer(rules, ask, chance)
         )
         return spoil(model, self.settings.seed, ask.key, sighting, index) if fault == "garbage" else model

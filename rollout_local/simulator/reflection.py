@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from rollout_local.simulator import student
-from rollout_local.simulator.chat import Ask
+from rollout_local.simulator.chat import ChatRequest
 from rollout_local.simulator.dspy_prompts import (
     Example,
     Form,
@@ -22,14 +22,14 @@ from rollout_local.simulator.dspy_prompts import (
 )
 from rollout_local.simulator.dspy_prompts import form as dspy_form
 from rollout_local.simulator.feedback_reader import Fact, add_line, learn, write
-from rollout_local.simulator.script import Reflection, Student
+from rollout_local.simulator.script import Reflection, ScriptedStudent
 from rollout_local.simulator.seeded_choice import Chance, fraction, pick
 
-_ANYONE = Student()
+_ANYONE = ScriptedStudent()
 _RUBBISH = ("", "???", "...", "\n\n", "[]", "null")
 
 
-def answer(rules: Reflection, ask: Ask, chance: Chance) -> str:
+def answer(rules: Reflection, ask: ChatRequest, chance: Chance) -> str:
     """The reply to a proposal prompt in the script's form, or to a form that wants advice or an instruction.
 
     Any other request is answered as by a student.

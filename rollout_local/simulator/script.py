@@ -156,7 +156,7 @@ class Extract(_Part):
         return self
 
 
-class Wording(_Part):
+class Phrasing(_Part):
     """A way to say what was read off the message."""
 
     say: str | Annotated[tuple[str, ...], Field(min_length=1)]
@@ -179,7 +179,7 @@ class Concept(_Part):
     set: bool = False
     needs: Regex | None = None
     extract: tuple[Extract, ...] = ()
-    wordings: tuple[Wording, ...] = ()
+    wordings: tuple[Phrasing, ...] = ()
 
     @model_validator(mode="after")
     def _is_either_told_or_read(self) -> Concept:
@@ -219,7 +219,7 @@ class Slip(_Part):
     told_rate: Rate = 0.0
 
 
-class Student(_Part):
+class ScriptedStudent(_Part):
     """A weak model that follows its instructions as far as it can."""
 
     role: Literal["student"] = "student"
@@ -290,9 +290,9 @@ class Script(_Part):
 
     version: Literal[1] = 1
     about: str = ""
-    models: dict[str, Annotated[Student | Reflection, Field(discriminator="role")]] = Field(min_length=1)
+    models: dict[str, Annotated[ScriptedStudent | Reflection, Field(discriminator="role")]] = Field(min_length=1)
 
-    def find(self, model: str) -> Student | Reflection | None:
+    def find(self, model: str) -> ScriptedStudent | Reflection | None:
         """The behaviour of `model` (the name as it was sent), or None where the script has none."""
         if model in self.models:
             return self.models[model]

@@ -9,16 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 from rollout_local.simulator import dspy_prompts
-from rollout_local.simulator.chat import Ask
+from rollout_local.simulator.chat import ChatRequest
 from rollout_local.simulator.concepts import values
 from rollout_local.simulator.rule_follower import as_json, exact, free_text, json_object, override
 from rollout_local.simulator.rules import Directive, parse
-from rollout_local.simulator.script import Student
+from rollout_local.simulator.script import ScriptedStudent
 from rollout_local.simulator.seeded_choice import Chance, pick
 from rollout_local.simulator.words import content_words
 
 
-def answer(rules: Student, ask: Ask, chance: Chance) -> str:
+def answer(rules: ScriptedStudent, ask: ChatRequest, chance: Chance) -> str:
     """What the student replies. A prompt of DSPy's adapters is answered in the form that it asks for."""
     form = dspy_prompts.form(ask)
     if form is None:
@@ -29,12 +29,14 @@ def answer(rules: Student, ask: Ask, chance: Chance) -> str:
     return form.fill(_reply(rules, ask, form.objective, form.message, chance, bare=True))
 
 
-def _read(rules: Student, form: dspy_prompts.Form, chance: Chance) -> dict[str, Any]:
+def _read(rules: ScriptedStudent, form: dspy_prompts.Form, chance: Chance) -> dict[str, Any]:
     directives = [rule for rule in parse(form.objective)[: rules.follow] if rule.applies(form.message)]
     return override(directives, values(rules, form.objective, form.message, chance))
 
 
-def _reply(rules: Student, ask: Ask, instructions: str, message: str, chance: Chance, bare: bool = False) -> str:
+def _reply(
+    rules: ScriptedStudent, ask: ChatRequest, instructions: str, message: str, chance: Chance, bare: bool = False
+) -> str:
     known = parse(instructions)[: rules.follow]
     directives = [rule for rule in known if rule.applies(message)]
     word_for_word = exact(directives, message, chance)
@@ -54,13 +56,13 @@ def _reply(rules: Student, ask: Ask, instructions: str, message: str, chance: Ch
     return as_json(found) if unfenced else _fenced(rules, found, message, chance, directives)
 
 
-def _free(rules: Student, message: str, chance: Chance) -> str:
+def _free(rules: ScriptedStudent, message: str, chance: Chance) -> str:
     template = pick(rules.replies, "reply", chance.seed, message, chance.twist)
     words = content_words(message)[:3]
     return template.replace("{words}", ", ".join(words) or "this")
 
 
-def _prose(rules: Student, found: dict[str, object], message: str, chance: Chance) -> str:
+def _prose(rules: ScriptedStudent, found: dict[str, object], message: str, chance: Chance) -> str:
     lead = pick(rules.leads, "lead", chance.seed, message, chance.twist)
     parts = [rules.sentence.replace("{key}", key).replace("{value}", _said(value)) for key, value in found.items()]
     return f"{lead} {'; '.join(parts)}." if parts else lead
@@ -72,6 +74,8 @@ def _said(value: Any) -> str:
     return str(value)
 
 
-def _fenced(rules: Student, found: dict[str, object], message: str, chance: Chance, directives: list[Directive]) -> str:
+def _fenced(
+    rules: ScriptedStudent, found: dict[str, object], message: str, chance: Chance, directives: list[Directive]
+) -> str:
     lead = free_text(directives, pick(rules.fence_leads, "fence", chance.seed, message, chance.twist), (), limits=False)
     return f"{lead}\n```json\n{as_json(found)}\n```"

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from rollout_local.domain.identity import canonical_json, well_formed
 from rollout_local.errors import StoreError
 from rollout_local.store.row_types import JournalEntryRow
-from rollout_local.store.selected_types import ChainEnd, Link, RunId, Sequenced
+from rollout_local.store.selected_types import ChainEnd, ChainLink, RunId, Sequenced
 
 if TYPE_CHECKING:  # the schema's migrations call this module
     from rollout_local.store.schema import Store
@@ -101,7 +101,7 @@ def heads(store: Store) -> dict[str, tuple[int, str]]:
 
 def at(store: Store, run_id: str, seq: int) -> str | None:
     """The chain after the entry with this number, or None where there is no such entry."""
-    row = store.first(Link, "SELECT chain FROM journal_entries WHERE run_id = ? AND seq = ?", (run_id, seq))
+    row = store.first(ChainLink, "SELECT chain FROM journal_entries WHERE run_id = ? AND seq = ?", (run_id, seq))
     return None if row is None else row["chain"]
 
 

@@ -33,10 +33,10 @@ class Holder:
 
     def is_gone(self) -> bool:
         """It certainly does not run any more."""
-        return Machine().state(self) is State.GONE
+        return Machine().state(self) is HolderState.GONE
 
 
-class State(StrEnum):
+class HolderState(StrEnum):
     """How a holder is."""
 
     THERE = "there"
@@ -54,14 +54,14 @@ class Machine:
         """The calling process."""
         return Holder.this()
 
-    def state(self, holder: Holder) -> State:
+    def state(self, holder: Holder) -> HolderState:
         """How a holder is, as seen from here."""
         if holder.boot != _boot():
-            return State.ELSEWHERE
+            return HolderState.ELSEWHERE
         letter, began = _status(holder.pid)
         if began != holder.process:
-            return State.GONE
-        return State.STOPPED if letter in ("T", "t") else State.THERE
+            return HolderState.GONE
+        return HolderState.STOPPED if letter in ("T", "t") else HolderState.THERE
 
     def clock(self) -> float:
         """Seconds on a clock that no one sets."""

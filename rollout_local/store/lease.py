@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rollout_local.errors import LeaseLost, Paused, Refused
-from rollout_local.store.holders import Holder, Machine, State
+from rollout_local.store.holders import Holder, HolderState, Machine
 from rollout_local.store.row_types import CommandRow
 from rollout_local.store.schema import Store
 from rollout_local.store.selected_types import HeldColumns, Token
@@ -28,7 +28,7 @@ HUNG_S = 60 * BEAT_EVERY_S
 
 
 @dataclass(frozen=True)
-class Held:
+class LeaseHolder:
     """A lease as its row says it."""
 
     token: int
@@ -137,7 +137,7 @@ def require_free(store: Store, run_id: str, machine: Machine | None = None) -> N
     """Raise `Refused`, naming the holder, where a run is certainly held: asked before work that would be in vain."""
     machine = machine or Machine()
     held = _held(store, run_id)
-    if held is not None and machine.state(held.holder) is not State.ELSEWHERE:
+    if held is not None and machine.state(held.holder) is not HolderState.ELSEWHERE:
         _require_lost(run_id, held, machine, still=False)
 
 
@@ -147,45 +147,47 @@ def holder_of(store: Store, run_id: str) -> Holder | None:
     return None if held is None else held.holder
 
 
-def is_lost(held: Held, machine: Machine, *, still: bool) -> bool:
+def is_lost(held: LeaseHolder, machine: Machine, *, still: bool) -> bool:
     """Whether a lease may be taken from its holder. `still`: its beats stood still for `SILENT_S` as we watched."""
     silent = machine.clock() - held.beat_s
     match machine.state(held.holder):
-        case State.GONE:
+        case HolderState.GONE:
             return True
-        case State.STOPPED:
+        case HolderState.STOPPED:
             return silent > STOPPED_S
-        case State.THERE:
+        case HolderState.THERE:
             return silent > HUNG_S
-        case State.ELSEWHERE:
+        case HolderState.ELSEWHERE:
             return still
 
 
-def held_in(db: sqlite3.Connection, run_id: str) -> Held | None:
+def held_in(db: sqlite3.Connection, run_id: str) -> LeaseHolder | None:
     """The lease of a run inside a transaction; None where nobody holds it."""
     row = db.execute(f"SELECT {HELD} FROM leases WHERE run_id = ? AND pid IS NOT NULL", (run_id,)).fetchone()
-    return None if row is None else Held(row[0], Holder(*row[1:5]), row[5], row[6])
+    return None if row is None else LeaseHolder(row[0], Holder(*row[1:5]), row[5], row[6])
 
 
-def held_of(row: HeldColumns) -> Held | None:
+def held_of(row: HeldColumns) -> LeaseHolder | None:
     """The lease that a row with the columns `HELD` names; None where nobody holds it."""
     if row["pid"] is None:
         return None
-    return Held(row["token"], Holder(row["pid"], row["host"], row["boot"], row["process"]), row["beats"], row["beat_s"])
+    return LeaseHolder(
+        row["token"], Holder(row["pid"], row["host"], row["boot"], row["process"]), row["beats"], row["beat_s"]
+    )
 
 
 HELD = "token, pid, host, boot, process, beats, beat_s"
 
 
-def _held(store: Store, run_id: str) -> Held | None:
+def _held(store: Store, run_id: str) -> LeaseHolder | None:
     with store.reading() as db:
         return held_in(db, run_id)
 
 
-def _watched(store: Store, run_id: str, machine: Machine) -> Held | None:
+def _watched(store: Store, run_id: str, machine: Machine) -> LeaseHolder | None:
     """The lease of a holder that cannot be seen from here, if its beats stood still for long enough; None otherwise."""
     seen = _held(store, run_id)
-    if seen is None or machine.state(seen.holder) is not State.ELSEWHERE:
+    if seen is None or machine.state(seen.holder) is not HolderState.ELSEWHERE:
         return None
     deadline = machine.clock() + SILENT_S
     while machine.clock() < deadline:
@@ -195,10 +197,10 @@ def _watched(store: Store, run_id: str, machine: Machine) -> Held | None:
     return seen
 
 
-def _require_lost(run_id: str, held: Held, machine: Machine, *, still: bool) -> bool:
+def _require_lost(run_id: str, held: LeaseHolder, machine: Machine, *, still: bool) -> bool:
     """Raise where the holder still has the lease; True where it has lost it and yet may be there."""
     if is_lost(held, machine, still=still):
-        return machine.state(held.holder) is not State.GONE
+        return machine.state(held.holder) is not HolderState.GONE
     msg = f"run {run_id} is being run by process {held.holder.pid} on {held.holder.host}"
     raise Refused(msg)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from rollout_local.domain.run import RunStatus
 from rollout_local.store.holders import Machine
-from rollout_local.store.lease import HELD, SILENT_S, Held, Lease, held_in, held_of, is_lost, take
+from rollout_local.store.lease import HELD, SILENT_S, Lease, LeaseHolder, held_in, held_of, is_lost, take
 from rollout_local.store.lifecycle import mark_handled
 from rollout_local.store.row_types import RunRow
 from rollout_local.store.schema import Store
@@ -33,9 +33,9 @@ class Silence:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._seen: dict[str, tuple[Held, float]] = {}
+        self._seen: dict[str, tuple[LeaseHolder, float]] = {}
 
-    def is_long(self, run_id: str, held: Held) -> bool:
+    def is_long(self, run_id: str, held: LeaseHolder) -> bool:
         """Whether this lease has looked the same for `SILENT_S`."""
         now = self._machine.clock()
         before, since = self._seen.get(run_id, (held, now))
@@ -138,7 +138,7 @@ _LEFT_BEHIND = (
 )
 
 
-def _put_back(store: Store, run_id: str, held: Held | None, status: RunStatus, at: str) -> bool:
+def _put_back(store: Store, run_id: str, held: LeaseHolder | None, status: RunStatus, at: str) -> bool:
     with store.write() as db:
         if held_in(db, run_id) != held or not _is(db, run_id, RunStatus.RUNNING):
             return False

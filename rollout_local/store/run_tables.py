@@ -29,7 +29,7 @@ Ids = dict[str, dict[int, int]]
 
 
 @dataclass(frozen=True)
-class Table:
+class RunTable:
     """One table of a run: how its rows are selected (`?1` is the run), its row id, the row ids it refers to.
 
     `left_out` are columns that belong to this database or machine, and roll-ups. `same` names the columns that
@@ -48,34 +48,34 @@ _OF_RUN = "SELECT * FROM {} WHERE run_id = ?1 ORDER BY {}"
 _ROLL_UPS = frozenset([f"{split}_{what}" for split in SPLITS for what in ("sum", "mean", "n")] + ["val_best"])
 
 
-def _of_run(name: str, order: str = "id", **more: Any) -> Table:
-    return Table(name, _OF_RUN.format(name, order), **more)
+def _of_run(name: str, order: str = "id", **more: Any) -> RunTable:
+    return RunTable(name, _OF_RUN.format(name, order), **more)
 
 
 TABLES = (
-    Table(
+    RunTable(
         "datasets",
         "SELECT d.* FROM datasets d JOIN runs r ON d.id IN (r.dataset_id, r.val_dataset_id) WHERE r.id = ?1"
         " ORDER BY d.content_hash",
         key="id", left_out=frozenset({"version", "confirmed"}), same=("content_hash",),
     ),
-    Table(
+    RunTable(
         "tasks",
         "SELECT t.* FROM tasks t JOIN datasets d ON d.id = t.dataset_id JOIN runs r"
         " ON d.id IN (r.dataset_id, r.val_dataset_id) WHERE r.id = ?1 ORDER BY d.content_hash, t.position",
         key="id", refs={"dataset_id": "datasets"}, same=("name",),
     ),
-    Table(
+    RunTable(
         "verifiers",
         "SELECT v.* FROM verifiers v WHERE v.id IN (SELECT j.value FROM runs r, json_each(r.verifier_ids_json) j"
         " WHERE r.id = ?1) ORDER BY v.content_hash",
         key="id", left_out=frozenset({"confirmed"}), same=("content_hash",),
     ),
-    Table(
+    RunTable(
         "targets", "SELECT t.* FROM targets t JOIN runs r ON r.target_row_id = t.row_id WHERE r.id = ?1",
         key="row_id", same=("id", "source_hash", "baseline_json"),
     ),
-    Table(
+    RunTable(
         "runs", "SELECT * FROM runs WHERE id = ?1",
         refs={"target_row_id": "targets", "dataset_id": "datasets", "val_dataset_id": "datasets",
               "baseline_candidate_id": "candidates", "best_candidate_id": "candidates"},
@@ -83,7 +83,7 @@ TABLES = (
     ),
     _of_run("attempts", "number", left_out=frozenset({"pid", "host"})),
     _of_run("candidates", key="id", left_out=_ROLL_UPS),
-    Table(
+    RunTable(
         "candidate_parents",
         "SELECT e.* FROM candidate_parents e JOIN candidates c ON c.id = e.candidate_id WHERE c.run_id = ?1"
         " ORDER BY 1, 2",
@@ -94,13 +94,13 @@ TABLES = (
     _of_run("trials", key="id", refs={"candidate_id": "candidates", "superseded_by": "trials"}),
     _of_run("program_answers", "trial_id", refs={"trial_id": "trials"}),
     _of_run("traces", refs={"trial_id": "trials"}),
-    Table(
+    RunTable(
         "texts",
         "SELECT DISTINCT t.* FROM traces r JOIN span_records s ON s.trace_id = r.id"
         " JOIN json_each(s.input_hashes_json) j JOIN texts t ON t.hash = j.value WHERE r.run_id = ?1 ORDER BY t.hash",
         same=("hash",),
     ),
-    Table(
+    RunTable(
         "span_records",
         "SELECT s.* FROM span_records s JOIN traces r ON r.id = s.trace_id WHERE r.run_id = ?1 ORDER BY s.id",
     ),
@@ -181,7 +181,7 @@ class _Insertion:
         self._require_content()
         chain.complete(self.db, self.tables["runs"][0]["id"])
 
-    def _number(self, table: Table, rows: Sequence[Row]) -> None:
+    def _number(self, table: RunTable, rows: Sequence[Row]) -> None:
         """Give out the next free row ids; where a shared row is there already, the one that it has."""
         if table.key is None:
             return
@@ -196,12 +196,12 @@ class _Insertion:
                 self.there[table.name].add(row[table.key])
                 ids[row[table.key]] = found["id"]
 
-    def _same_row(self, table: Table, row: Row) -> Row | None:
+    def _same_row(self, table: RunTable, row: Row) -> Row | None:
         condition = " AND ".join(f"{column} = ?" for column in table.same)
         sql = f"SELECT {table.key} AS id FROM {table.name} WHERE {condition}"
         return self.store.row(sql, [row[column] for column in table.same])
 
-    def _is_there(self, table: Table, row: Row) -> bool:
+    def _is_there(self, table: RunTable, row: Row) -> bool:
         if table.name == "tasks":
             return row["dataset_id"] in self.there["datasets"]
         return table.key is not None and row[table.key] in self.there[table.name]
@@ -266,7 +266,7 @@ def _require_one_run(tables: Tables) -> None:
         raise InputError(msg)
 
 
-def _require_columns(store: Store, table: Table, rows: Sequence[Row]) -> None:
+def _require_columns(store: Store, table: RunTable, rows: Sequence[Row]) -> None:
     known = {column["name"] for column in store.rows("SELECT name FROM pragma_table_info(?)", (table.name,))}
     for row in rows:
         strange = sorted(set(row) - known)
@@ -275,7 +275,7 @@ def _require_columns(store: Store, table: Table, rows: Sequence[Row]) -> None:
             raise InputError(msg)
 
 
-def _renumbered(table: Table, row: Mapping[str, Any], ids: Ids) -> Row:
+def _renumbered(table: RunTable, row: Mapping[str, Any], ids: Ids) -> Row:
     """A row with every row id in it exchanged; those of tables that come later are not known yet, and null."""
     found = {name: value for name, value in row.items() if name not in table.left_out}
     try:

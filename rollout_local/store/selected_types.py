@@ -157,7 +157,7 @@ class ChainEnd(TypedDict):
     chain: str
 
 
-class Link(TypedDict):
+class ChainLink(TypedDict):
     """The chain after an entry."""
 
     chain: str

@@ -23,7 +23,7 @@ LOCKS = Path("/proc/locks")
 
 
 @dataclass(frozen=True)
-class Reader:
+class WalReader:
     """A process in an open read transaction; `name` and `began` are empty where they cannot be told."""
 
     pid: int
@@ -44,7 +44,7 @@ class Wal:
     size: int
     pages: int | None
     waiting: int | None
-    readers: tuple[Reader, ...]
+    readers: tuple[WalReader, ...]
 
 
 def look(store: Store) -> Wal:
@@ -91,7 +91,7 @@ def _place(path: Path) -> str:
     return f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
 
 
-def _seen(pid: int) -> Reader:
+def _seen(pid: int) -> WalReader:
     """A process by the name of its program (not its arguments, which may hold anything), and when it began."""
     folder = Path("/proc") / str(pid)
     try:
@@ -99,6 +99,6 @@ def _seen(pid: int) -> Reader:
         ticks = int((folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19])
         up = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
     except (OSError, ValueError, IndexError):
-        return Reader(pid)
+        return WalReader(pid)
     age = up - ticks / os.sysconf("SC_CLK_TCK")
-    return Reader(pid, name, iso(time.time() - age))
+    return WalReader(pid, name, iso(time.time() - age))

@@ -67,7 +67,7 @@ class Completing:
         complete(sys.modules.get(NAME, module))
 
 
-class StandIn:
+class HostedModules:
     """Loads `mv37` and `mv37.rollout` where nobody else has them."""
 
     @staticmethod
@@ -91,7 +91,7 @@ class Finder:
             return None
         spec = _found_by_others(fullname, path, target)
         if spec is None:
-            return ModuleSpec(fullname, StandIn, is_package=fullname == PACKAGE)  # type: ignore[arg-type]
+            return ModuleSpec(fullname, HostedModules, is_package=fullname == PACKAGE)  # type: ignore[arg-type]
         if fullname == NAME:
             spec.loader = Completing(spec.loader)  # type: ignore[assignment]
         return spec

@@ -126,7 +126,7 @@ class Endpoint:
             trust_env=not _is_loopback(httpx.URL(self.url).host),  # no proxy stands between this machine and itself
         )
 
-    def ask(self, client: httpx.Client, question: Mapping[str, Any]) -> Reply:
+    def ask(self, client: httpx.Client, question: Mapping[str, Any]) -> EndpointReply:
         """One question and its answer. Raises `ProviderError` where there is none."""
         body = json.dumps({"protocol": PROTOCOL, **question}, ensure_ascii=False, allow_nan=False).encode()
         try:
@@ -139,7 +139,7 @@ class Endpoint:
             raise _trouble("connection", str(error) or type(error).__name__) from error
         # JSON is UTF-8 (RFC 8259, 8.1), whatever the header says
         text = self.clean(response.content).decode("utf-8-sig", "replace")
-        return Reply(response.status_code, text, response.headers.get("location", ""))
+        return EndpointReply(response.status_code, text, response.headers.get("location", ""))
 
 
 class HttpTarget:
@@ -196,7 +196,7 @@ class _Error(BaseModel):
 
 
 @dataclass(frozen=True)
-class Reply:
+class EndpointReply:
     """An answer: its status, its text, and where a redirect leads."""
 
     status: int
@@ -264,7 +264,7 @@ def _described(endpoint: Endpoint, client: httpx.Client) -> Sequence[Described]:
     return found
 
 
-def _require_success(reply: Reply, url: str) -> None:
+def _require_success(reply: EndpointReply, url: str) -> None:
     """Refuse a status that is no success, and an error under one that is."""
     error = reply.error
     if reply.is_success and error is None:
@@ -290,7 +290,7 @@ def _description(text: str, url: str) -> Sequence[Described]:
         raise InputError(msg) from None
 
 
-def _result(reply: Reply) -> AgentResult:
+def _result(reply: EndpointReply) -> AgentResult:
     said, error = reply.said, reply.error
     if error is not None:
         if not error.retryable and (reply.is_success or reply.status in OWN_FAULT):

@@ -19,7 +19,7 @@ from typing import Any
 
 from rollout_local.domain.dataset import Task
 from rollout_local.domain.identity import canonical_json
-from rollout_local.domain.program import DEMOS, Answer, ProgramResult, Unparsed
+from rollout_local.domain.program import DEMOS, ProgramAnswer, ProgramResult, Unparsed
 from rollout_local.domain.target import Candidate, TargetKind
 from rollout_local.domain.verdict import Verdict
 from rollout_local.errors import InputError
@@ -154,7 +154,7 @@ class ProgramTarget(Decorated):
             record=program_records.encode(answer, program),
         )  # fmt: skip
 
-    def recall(self, record: Mapping[str, object], candidate: Candidate) -> Answer:
+    def recall(self, record: Mapping[str, object], candidate: Candidate) -> ProgramAnswer:
         """The answer that `record` keeps."""
         return program_records.decode(record, self.with_texts(candidate))
 

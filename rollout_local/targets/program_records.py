@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rollout_local.domain.identity import canonical_json
-from rollout_local.domain.program import Answer, Call, Unparsed
+from rollout_local.domain.program import PredictorCall, ProgramAnswer, Unparsed
 
 
 def answer_of(
@@ -17,22 +17,22 @@ def answer_of(
     unparsed: Unparsed | None = None,
     *,
     bare: bool = False,
-) -> Answer:
+) -> ProgramAnswer:
     """The answer that a program gave, with its trace: DSPy's `(predictor, inputs, prediction)` per call."""
     import dspy
 
     names = {id(predictor): name for name, predictor in program.named_predictors()}
     calls = tuple(
-        Call(names[id(predictor)], dict(inputs), dict(outputs.items()))
+        PredictorCall(names[id(predictor)], dict(inputs), dict(outputs.items()))
         for predictor, inputs, outputs in trace
         if id(predictor) in names
     )
     is_prediction = isinstance(returned, dspy.Prediction)
     value = dict(returned.items()) if is_prediction else returned
-    return Answer(value, is_prediction, calls, objectives, unparsed, bare)
+    return ProgramAnswer(value, is_prediction, calls, objectives, unparsed, bare)
 
 
-def shown(answer: Answer) -> Any:
+def shown(answer: ProgramAnswer) -> Any:
     """The output of a trial as JSON: the value of a single field, otherwise all fields by name.
 
     The program's metric grades the answer itself, so a field that JSON cannot say is named by its type alone.
@@ -61,7 +61,7 @@ def name_of(program: Any, signature: object) -> str:
     return "(none of the program's own)"
 
 
-def encode(answer: Answer, program: Any) -> dict[str, Any] | None:
+def encode(answer: ProgramAnswer, program: Any) -> dict[str, Any] | None:
     """`answer` as JSON, or None where reading it back would give another one."""
     record = {
         "value": plain(answer.value),
@@ -83,18 +83,20 @@ def encode(answer: Answer, program: Any) -> dict[str, Any] | None:
     return record if same is True else None
 
 
-def decode(record: Mapping[str, Any], program: Any) -> Answer:
+def decode(record: Mapping[str, Any], program: Any) -> ProgramAnswer:
     """The answer that a record keeps, its fields in the types that the program's signatures declare."""
     signatures = {name: predictor.signature for name, predictor in program.named_predictors()}
     calls = tuple(
-        Call(name, typed(inputs, [signatures[name]]), typed(outputs, [signatures[name]]))
+        PredictorCall(name, typed(inputs, [signatures[name]]), typed(outputs, [signatures[name]]))
         for name, inputs, outputs in record["calls"]
     )
     value = record["value"]
     if record["is_prediction"]:
         value = typed(value, [signatures[call.predictor] for call in reversed(calls)])
     unparsed = Unparsed(*record["unparsed"]) if "unparsed" in record else None
-    return Answer(value, record["is_prediction"], calls, record["objectives"], unparsed, record.get("bare", False))
+    return ProgramAnswer(
+        value, record["is_prediction"], calls, record["objectives"], unparsed, record.get("bare", False)
+    )
 
 
 NOT_PLAIN = object()

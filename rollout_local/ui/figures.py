@@ -102,7 +102,7 @@ def lift(before: Mean, after: Mean) -> float | None:
 
 
 @dataclass(frozen=True)
-class Step:
+class PhaseStep:
     """A phase of a run. `state` is done, now or ahead; `spent` of about `total` executions."""
 
     phase: str
@@ -120,7 +120,7 @@ _NAMES = {
 }
 
 
-def steps(run: RunVisit) -> list[Step]:
+def steps(run: RunVisit) -> list[PhaseStep]:
     """The four phases, with executions asked in each."""
     calls = reads.phase_calls(run.store, run.id, run.attempt)
     sizes = _sizes(run)
@@ -133,7 +133,7 @@ def steps(run: RunVisit) -> list[Step]:
     if not run.is_newest or run.row["status"] == RunStatus.COMPLETED:
         reached = len(order)
     return [
-        Step(
+        PhaseStep(
             phase, _NAMES[phase], _state(place, reached), calls[phase]["asked"] if phase in calls else 0, totals[phase]
         )
         for place, phase in enumerate(order)

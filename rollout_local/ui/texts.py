@@ -33,7 +33,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Line:
+class DiffLine:
     """A line of a diff: `kind` is same, del, ins, or gap (unchanged lines that are not shown)."""
 
     kind: str
@@ -46,7 +46,7 @@ class Difference:
     """A diff of one component. `note` says where it could not be made in full."""
 
     component: str
-    lines: Sequence[Line] = field(default_factory=tuple)
+    lines: Sequence[DiffLine] = field(default_factory=tuple)
     note: str = ""
 
 
@@ -71,31 +71,31 @@ def _differences_of(before: Mapping[str, str], after: Mapping[str, str]) -> Iter
             yield Difference(component, list(_lines(one, other)))
 
 
-def _lines(before: Sequence[str], after: Sequence[str]) -> Iterator[Line]:
+def _lines(before: Sequence[str], after: Sequence[str]) -> Iterator[DiffLine]:
     matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
     ended = 0
     for group in matcher.get_grouped_opcodes(CONTEXT):
         if group[0][1] > ended:
-            yield Line("gap", skipped=group[0][1] - ended)
+            yield DiffLine("gap", skipped=group[0][1] - ended)
         for tag, i1, i2, j1, j2 in group:
             if tag == "equal":
-                yield from (Line("same", (Part(line),)) for line in before[i1:i2])
+                yield from (DiffLine("same", (Part(line),)) for line in before[i1:i2])
             else:
                 yield from _replaced(before[i1:i2], after[j1:j2])
         ended = group[-1][2]
     if ended < len(before):
-        yield Line("gap", skipped=len(before) - ended)
+        yield DiffLine("gap", skipped=len(before) - ended)
 
 
-def _replaced(before: Sequence[str], after: Sequence[str]) -> Iterator[Line]:
+def _replaced(before: Sequence[str], after: Sequence[str]) -> Iterator[DiffLine]:
     """Lines that went and lines that came; where as many came as went, word by word."""
     if len(before) == len(after):
         pairs = [_words(one, other) for one, other in zip(before, after, strict=True)]
-        yield from (Line("del", one) for one, _ in pairs)
-        yield from (Line("ins", other) for _, other in pairs)
+        yield from (DiffLine("del", one) for one, _ in pairs)
+        yield from (DiffLine("ins", other) for _, other in pairs)
         return
-    yield from (Line("del", (Part(line),)) for line in before)
-    yield from (Line("ins", (Part(line),)) for line in after)
+    yield from (DiffLine("del", (Part(line),)) for line in before)
+    yield from (DiffLine("ins", (Part(line),)) for line in after)
 
 
 def _words(before: str, after: str) -> tuple[Sequence[Part], Sequence[Part]]:

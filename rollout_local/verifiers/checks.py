@@ -19,7 +19,7 @@ from rollout_local.verifiers.subject import Outcome, Params, Subject
 
 
 @dataclass(frozen=True)
-class Example:
+class CheckExample:
     """Parameters, a task, an output that scores 1 and one that does not."""
 
     params: Mapping[str, Any]
@@ -38,7 +38,7 @@ class CheckType:
 
     summary: str
     run: Callable[[Params, Subject], Outcome]
-    example: Example
+    example: CheckExample
     params: Mapping[str, Param] = field(default_factory=dict)
     one_of: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
@@ -51,9 +51,9 @@ class CheckType:
     asks_model: bool = False
 
 
-def _example(params: Mapping[str, object], good: object, bad: object, **task: object) -> Example:
+def _example(params: Mapping[str, object], good: object, bad: object, **task: object) -> CheckExample:
     shown = Task.model_validate({"name": "example", "instruction": "Answer.", **task})
-    return Example(params, AgentResult(output=good), AgentResult(output=bad), shown)
+    return CheckExample(params, AgentResult(output=good), AgentResult(output=bad), shown)
 
 
 _FROM = {
@@ -203,7 +203,7 @@ CHECKS: dict[str, CheckType] = {
     "tool_called": CheckType(
         'the result reports a call of a tool in metadata["tool_calls"]',
         task_checks.tool_called,
-        Example(
+        CheckExample(
             {"name": "lookup_order"},
             AgentResult(output="", metadata={"tool_calls": [{"name": "lookup_order"}]}),
             AgentResult(output="", metadata={"tool_calls": []}),

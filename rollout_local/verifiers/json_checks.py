@@ -10,7 +10,7 @@ from rollout_local.domain.dataset import Task
 from rollout_local.errors import GradingError
 from rollout_local.verifiers.labels import identity, label, label_place
 from rollout_local.verifiers.quoting import cut, joined, quote, quotes
-from rollout_local.verifiers.subject import MISSING, PERFECT, Document, Outcome, Params, Subject, find
+from rollout_local.verifiers.subject import MISSING, PERFECT, Outcome, Params, ParsedText, Subject, find
 
 _KINDS = {list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
 _SHOWN = 5
@@ -122,7 +122,7 @@ def _violations(schema: Mapping[str, Any], value: Any, task: Task) -> list[str]:
         raise GradingError(msg) from error
 
 
-def _has_keys(keys: Sequence[str], document: Document, name: str) -> Outcome:
+def _has_keys(keys: Sequence[str], document: ParsedText, name: str) -> Outcome:
     if document.problem or not isinstance(document.value, dict):
         wanted = f"expected a JSON object with the {name} {quotes(keys)}" if keys else "expected a JSON object"
         kind = "not valid JSON" if document.problem else f"JSON, but {_kind(document.value)}"

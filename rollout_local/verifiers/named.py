@@ -8,8 +8,8 @@ import shlex
 from rollout_local.domain.verdict import VerifierSpec
 from rollout_local.errors import InputError
 from rollout_local.verifiers.checks import ALIASES, CHECKS
+from rollout_local.verifiers.quoting import quote
 from rollout_local.verifiers.spec import parse_spec
-from rollout_local.verifiers.words import quote
 
 FROM_EXPECTED = "from_expected"
 

@@ -30,7 +30,7 @@ Step = str | int
 _STEP = re.compile(r"\[(-?\d+)\]|(?:^|\.)([^.\[\]]+)")
 
 
-class Reply(Protocol):
+class ModelReply(Protocol):
     """What a model answered."""
 
     @property
@@ -44,7 +44,7 @@ class Completer(Protocol):
 
     def __call__(
         self, model: str, messages: Sequence[Mapping[str, Any]], *, api_base: str | None = None, **params: Any
-    ) -> Reply:
+    ) -> ModelReply:
         """Ask `model`."""
         ...
 
@@ -58,7 +58,7 @@ MISSING = _Missing()
 
 
 @dataclass(frozen=True)
-class Document:
+class ParsedText:
     """A text read as JSON; where it is none, `problem` says why and `value` means nothing."""
 
     value: Any
@@ -84,22 +84,22 @@ class Subject:
             return f"<a {type(self.result.output).__name__} that cannot be written as text>"
 
     @cached_property
-    def document(self) -> Document:
+    def document(self) -> ParsedText:
         """The output as JSON."""
         return read_document(self.text)
 
 
-def read_document(text: str) -> Document:
+def read_document(text: str) -> ParsedText:
     """Read `text` as strict JSON."""
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
-        return Document(None, f"{error.msg} at line {error.lineno} column {error.colno}; {_beginning(text)}")
+        return ParsedText(None, f"{error.msg} at line {error.lineno} column {error.colno}; {_beginning(text)}")
     except RecursionError:
         return _too_deep(text)
     except ValueError as error:
-        return Document(None, f"{error}; {_beginning(text)}")
-    return Document(value) if depth_within(value, MAX_DEPTH) else _too_deep(text)
+        return ParsedText(None, f"{error}; {_beginning(text)}")
+    return ParsedText(value) if depth_within(value, MAX_DEPTH) else _too_deep(text)
 
 
 def depth_within(value: object, most: int) -> bool:
@@ -152,8 +152,8 @@ def _children(item: object) -> list[object]:
     return list(item) if isinstance(item, list | tuple) else []
 
 
-def _too_deep(text: str) -> Document:
-    return Document(None, f"it nests more than {MAX_DEPTH} levels deep; {_beginning(text)}")
+def _too_deep(text: str) -> ParsedText:
+    return ParsedText(None, f"it nests more than {MAX_DEPTH} levels deep; {_beginning(text)}")
 
 
 def _beginning(text: str) -> str:

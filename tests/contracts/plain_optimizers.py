@@ -17,7 +17,7 @@ from dspy.teleprompt.gepa import InstructionProposer
 
 from rollout_local.domain.dataset import Task
 from rollout_local.domain.identity import canonical_json
-from rollout_local.domain.program import Answer
+from rollout_local.domain.program import ProgramAnswer
 from rollout_local.domain.target import Candidate, TargetKind
 from rollout_local.errors import Paused
 from rollout_local.search.components import candidate_of, demos_of
@@ -154,7 +154,7 @@ class Journal:
                 self.asked.append(key)
             if key in self.trials:
                 score, feedback, record = self.trials[key]
-                answer: Answer = target.recall(json.loads(record), candidate)
+                answer: ProgramAnswer = target.recall(json.loads(record), candidate)
                 return Graded("", score, feedback, answer)
             self.pay()
             result = target.run(ticket.task, candidate)

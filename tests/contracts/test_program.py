@@ -15,7 +15,7 @@ import pytest
 from dspy.teleprompt.gepa import InstructionProposer
 
 from rollout_local.domain.dataset import Task
-from rollout_local.domain.program import Answer
+from rollout_local.domain.program import ProgramAnswer
 from rollout_local.domain.target import Candidate, TargetKind
 from rollout_local.search.engine import Event, Graded, Proposed, ReflectionModel, SearchSpec, Signals, Ticket, Validated
 from rollout_local.search.gepa import told_to_reflection
@@ -92,7 +92,9 @@ def ours(spec: SearchSpec) -> tuple[list[Event], list[tuple[Candidate, Ticket]]]
         asked.append((candidate, ticket))
         result = target.run(ticket.task, candidate)
         assert result.record is not None
-        answer: Answer = target.recall(json.loads(json.dumps(result.record)), candidate)  # as if it came of a journal
+        answer: ProgramAnswer = target.recall(
+            json.loads(json.dumps(result.record)), candidate
+        )  # as if it came of a journal
         return Graded("", result.verdict.score, result.verdict.feedback, answer)
 
     signals = Signals(evaluate, lambda key, occurrence, produce: produce(), events.append, lambda: None)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from rollout_local.reports.evidence import texts_of
-from rollout_local.reports.lineage import Step
+from rollout_local.reports.lineage import LineStep
 from rollout_local.store import reads
 from rollout_local.store.row_types import CandidateRow
 from rollout_local.store.selected_types import JudgedProposal
@@ -22,7 +22,7 @@ MOST_TASKS = 100
 MOST_FEEDBACK = 12
 
 
-OriginLine = TypedDict("OriginLine", {"text": str, "from": int, "steps": Sequence[Step]})
+OriginLine = TypedDict("OriginLine", {"text": str, "from": int, "steps": Sequence[LineStep]})
 """A line, the candidate that brought its present wording, and the wordings before it."""
 
 
@@ -35,7 +35,7 @@ class Blamed(TypedDict):
     as_in: int | None
 
 
-class Compared(TypedDict):
+class ComparedTexts(TypedDict):
     """What changed against a candidate, and which components did not."""
 
     number: int
@@ -177,13 +177,13 @@ def feedback_of(proposals: list[JudgedProposal]) -> list[dict[str, str]]:
 
 def _comparisons(
     run: RunVisit, other: ShortCandidate | None, row: CandidateRow, grew_from: list[int]
-) -> list[Compared]:
+) -> list[ComparedTexts]:
     """What changed, and which components did not, against the candidate that is asked for; a merge against both."""
     numbers = [other["number"]] if other is not None and other["id"] != row["id"] else []
     if len(grew_from) > 1 and run.visit.first("against", "parent") == "parent":
         numbers = grew_from
     rows, after = queries.texts(run.store, run.id, run.attempt, numbers), texts_of(row)
-    found: list[Compared] = []
+    found: list[ComparedTexts] = []
     for number in numbers:
         before = texts_of(rows[number])
         same = [name for name in after if before.get(name) == after[name]]

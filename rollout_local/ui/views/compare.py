@@ -27,7 +27,7 @@ _NAMES = frozenset({"log_dir", "recording", "name", "run_ref"})
 """Of the config: what names a run instead of deciding it."""
 
 
-class Side(TypedDict):
+class ComparedSide(TypedDict):
     """One of the runs compared."""
 
     run: RunVisit
@@ -89,7 +89,7 @@ def _choices(visit: Visit, asked: list[str]) -> list[dict[str, object]]:
     return found
 
 
-def _side(run: RunVisit, letter: str) -> Side:
+def _side(run: RunVisit, letter: str) -> ComparedSide:
     baseline, best = run.baseline, run.best
     before, after = means(run.store, baseline), means(run.store, best)
     rows = queries.texts(run.store, run.id, run.attempt, [best["number"]]) if best else {}
@@ -113,7 +113,7 @@ def _lifts(run: RunVisit) -> dict[str, float]:
     return {task: after[task] - before[task] for task in before.keys() & after.keys()}
 
 
-def _tasks(sides: Sequence[Side]) -> list[TaskLifts]:
+def _tasks(sides: Sequence[ComparedSide]) -> list[TaskLifts]:
     """Tasks by how differently the runs did on them."""
     names = {task for side in sides for task in side["tasks"]}
     rows: list[TaskLifts] = []

@@ -13,9 +13,9 @@ import pytest
 
 from rollout_local.providers.failures import (
     KINDS,
-    Failure,
     Health,
     Patience,
+    ProviderFailure,
     Tries,
     failure_in,
     failure_of,
@@ -122,30 +122,30 @@ def test_an_exception_that_is_its_own_cause_ends() -> None:
 
 def test_waits_grow_and_obey_the_provider() -> None:
     patience, dice = Patience(tries=4, first_wait=1.0, longest_wait=3.0), random.Random(0)
-    overload = Failure("overload", "busy")
+    overload = ProviderFailure("overload", "busy")
     waits = [patience.wait(tried, overload, dice) for tried in (1, 2, 3)]
     assert all(wait is not None for wait in waits)
     assert 0.5 <= waits[0] <= 1.0  # type: ignore[operator]
     assert 1.5 <= waits[2] <= 3.0  # type: ignore[operator]
-    assert patience.wait(1, Failure("rate_limit", "", retry_after=10.0), dice) == 10.0
+    assert patience.wait(1, ProviderFailure("rate_limit", "", retry_after=10.0), dice) == 10.0
 
 
 def test_there_is_an_end_to_patience() -> None:
     patience, dice = Patience(tries=3), random.Random(0)
-    assert patience.wait(3, Failure("overload", ""), dice) is None
-    assert patience.wait(1, Failure("auth", ""), dice) is None
-    assert patience.wait(1, Failure("context_length", ""), dice) is None
-    assert patience.wait(1, Failure("rate_limit", "", retry_after=3600.0), dice) is None
+    assert patience.wait(3, ProviderFailure("overload", ""), dice) is None
+    assert patience.wait(1, ProviderFailure("auth", ""), dice) is None
+    assert patience.wait(1, ProviderFailure("context_length", ""), dice) is None
+    assert patience.wait(1, ProviderFailure("rate_limit", "", retry_after=3600.0), dice) is None
 
 
 def test_patience_is_longer_with_a_provider_that_answers_others_and_its_waits_grow_no_further() -> None:
     patience, dice = Patience(tries=3, tries_while_it_answers=9, first_wait=1.0), random.Random(0)
-    waits = [patience.wait(tried, Failure("rate_limit", ""), dice, answers=True) for tried in range(1, 10)]
+    waits = [patience.wait(tried, ProviderFailure("rate_limit", ""), dice, answers=True) for tried in range(1, 10)]
     assert waits[8] is None
     assert all(wait is not None and wait <= 4.0 for wait in waits[:8])
-    assert patience.wait(3, Failure("rate_limit", ""), dice) is None
-    assert patience.wait(3, Failure("timeout", ""), dice, answers=True) is None
-    assert patience.wait(1, Failure("auth", ""), dice, answers=True) is None
+    assert patience.wait(3, ProviderFailure("rate_limit", ""), dice) is None
+    assert patience.wait(3, ProviderFailure("timeout", ""), dice, answers=True) is None
+    assert patience.wait(1, ProviderFailure("auth", ""), dice, answers=True) is None
 
 
 def test_a_provider_answers_while_one_of_its_last_answers_was_none_of_a_failure() -> None:
@@ -163,7 +163,7 @@ def test_a_try_that_got_further_is_not_fruitless() -> None:
     tries = Tries(Patience(tries=3, tries_while_it_answers=3), Health(), random.Random(0))
     good, bad = exchange(status=200, body={"choices": []}), exchange(status=429)
     given = ([bad], [bad], [good, bad], [good, bad], [good, good, bad], [good, good, bad], [good, good, bad])
-    pauses = [tries.ended(Failure("rate_limit", ""), exchanges) for exchanges in given]
+    pauses = [tries.ended(ProviderFailure("rate_limit", ""), exchanges) for exchanges in given]
     assert [pause is None for pause in pauses] == [False] * 6 + [True]
     assert tries.ended(None, [good, good, good]) is None
 

@@ -7,12 +7,12 @@ import random
 import pytest
 
 from rollout_local.errors import Cancelled
-from rollout_local.providers.failures import Failure, Health, Patience
+from rollout_local.providers.failures import Health, Patience, ProviderFailure
 from rollout_local.providers.retry import Retry, Tried
 from rollout_local.stop import StopFlag
 
-DOWN = Failure("rate_limit", "too many requests")
-REFUSED = Failure("auth", "no such key")
+DOWN = ProviderFailure("rate_limit", "too many requests")
+REFUSED = ProviderFailure("auth", "no such key")
 
 
 class Flag(StopFlag):

@@ -21,7 +21,7 @@ import pytest
 
 from rollout_local.clock import new_id, now
 from rollout_local.domain.dataset import Task
-from rollout_local.domain.program import Answer, Call, ProgramResult, Unparsed
+from rollout_local.domain.program import PredictorCall, ProgramAnswer, ProgramResult, Unparsed
 from rollout_local.domain.run import CandidateStatus, Phase, RunConfig, TrialKey
 from rollout_local.domain.target import Candidate, TargetKind
 from rollout_local.errors import Cancelled, LeaseLost, Paused, ProviderError, StopSearch
@@ -543,8 +543,8 @@ def test_what_a_target_raised_is_handed_on_and_told_without_the_secret_in_it(eva
 
 
 def test_the_answer_of_a_program_is_handed_on_without_the_secrets_in_it(evaluating: Any) -> None:
-    answer = Answer(
-        {"text": f"it is {KEY}", "n": 3}, True, (Call("ask", {"q": KEY}, {"text": ("a", KEY)}),),
+    answer = ProgramAnswer(
+        {"text": f"it is {KEY}", "n": 3}, True, (PredictorCall("ask", {"q": KEY}, {"text": ("a", KEY)}),),
         unparsed=Unparsed("ask", "chat", f"<{KEY}>"),
     )  # fmt: skip
     with evaluating(lambda *_: "") as (evaluator, journal):
@@ -553,9 +553,9 @@ def test_the_answer_of_a_program_is_handed_on_without_the_secrets_in_it(evaluati
         journal.store.redactor = Redactor({"A_TOKEN": KEY})
         graded = evaluator.evaluate(ask())
     assert plain.answer is answer
-    assert graded.answer == Answer(
+    assert graded.answer == ProgramAnswer(
         {"text": "it is [redacted]", "n": 3}, True,
-        (Call("ask", {"q": "[redacted]"}, {"text": ("a", "[redacted]")}),),
+        (PredictorCall("ask", {"q": "[redacted]"}, {"text": ("a", "[redacted]")}),),
         unparsed=Unparsed("ask", "chat", "<[redacted]>"),
     )  # fmt: skip
 

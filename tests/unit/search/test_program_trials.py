@@ -7,7 +7,7 @@ from typing import Any
 import dspy
 import pytest
 
-from rollout_local.domain.program import Answer
+from rollout_local.domain.program import ProgramAnswer
 from rollout_local.domain.target import Candidate
 from rollout_local.errors import BudgetSpent, InputError
 from rollout_local.search.bettertogether import STAGES, Stage
@@ -42,7 +42,7 @@ def program(metric: Any = None) -> ProgramTarget:
 def answered(candidate: Candidate, ticket: Ticket) -> Graded:
     """A tenth for every `better` in the instructions."""
     score = min(1.0, candidate.components["write"].count("better") / 10)
-    answer = Answer({"reply": f"on {ticket.task.name}"}, is_prediction=True, calls=())
+    answer = ProgramAnswer({"reply": f"on {ticket.task.name}"}, is_prediction=True, calls=())
     return Graded("a reply", score, f"said of {ticket.task.name}", answer)
 
 
@@ -222,7 +222,7 @@ def test_the_mean_of_a_batch() -> None:
 def test_a_verdict_is_false_at_nothing_and_a_bare_metric_gives_a_number(heard: Heard) -> None:
     assert not Verified(score=0.0, feedback="")
     assert Verified(score=0.1, feedback="")
-    bare = Answer({"reply": "x"}, is_prediction=True, calls=(), bare=True)
+    bare = ProgramAnswer({"reply": "x"}, is_prediction=True, calls=(), bare=True)
     heard.evaluate = lambda _candidate, _ticket: Graded("x", 0.5, "half", bare)
     trials = trials_of(heard, program=program(lambda gold, pred, trace=None: 0.5))
     example = trials.examples("train")[0]

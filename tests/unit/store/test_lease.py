@@ -17,7 +17,7 @@ import pytest
 from rollout_local.errors import LeaseLost, Paused, Refused
 from rollout_local.store import holders, lifecycle
 from rollout_local.store import lease as leases
-from rollout_local.store.holders import Holder, State
+from rollout_local.store.holders import Holder, HolderState
 from rollout_local.store.lease import HUNG_S, STOPPED_S, acquire, holder_of, require_free
 from rollout_local.store.schema import open_store
 
@@ -86,7 +86,7 @@ def test_nothing_is_in_the_way_of_a_run_that_nobody_holds(store, run_id, hold):
 
 def test_a_stopped_holder_has_lost_it_after_two_beats_and_may_wake_up(store, run_id, hold, sleeper):
     sleeper.send_signal(signal.SIGSTOP)
-    while holders.Machine().state(living(sleeper)) is not State.STOPPED:
+    while holders.Machine().state(living(sleeper)) is not HolderState.STOPPED:
         time.sleep(0.01)
     hold(living(sleeper), beat_ago=STOPPED_S - 1)
     with pytest.raises(Refused):
@@ -208,7 +208,7 @@ def test_a_file_that_vanished_or_was_replaced_pauses_the_run(store, run_id, put_
 
 
 def test_this_process_and_a_zombie_are_told_apart():
-    assert holders.Machine().state(Holder.this()) is State.THERE
+    assert holders.Machine().state(Holder.this()) is HolderState.THERE
     pid = os.fork()
     if pid == 0:
         os._exit(0)

@@ -13,7 +13,7 @@ import pytest
 from rollout_local.domain.run import RunStatus
 from rollout_local.errors import LeaseLost, Refused
 from rollout_local.store import lifecycle, queue, reads
-from rollout_local.store.holders import Holder, Machine, State
+from rollout_local.store.holders import Holder, HolderState, Machine
 from rollout_local.store.lease import HUNG_S, SILENT_S, STOPPED_S, Lease, acquire
 from rollout_local.store.schema import Store, open_store
 
@@ -32,7 +32,7 @@ class Machines(Machine):
     def this(self) -> Holder:
         return Holder(self.pid, "here", "boot", str(self.pid))
 
-    def state(self, holder: Holder) -> State:
+    def state(self, holder: Holder) -> HolderState:
         seen = self.world.states[holder.pid]
         self.meanwhile()
         return seen
@@ -49,11 +49,11 @@ class World:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.states: dict[int, State] = {}
+        self.states: dict[int, HolderState] = {}
 
     def spawn(self) -> Machines:
         pid = len(self.states) + 1
-        self.states[pid] = State.THERE
+        self.states[pid] = HolderState.THERE
         return Machines(self, pid)
 
 
@@ -91,12 +91,12 @@ def test_what_a_worker_cannot_run_is_left_to_others(store, add_run, world):
 @pytest.mark.parametrize(
     ("state", "silent", "reaped"),
     [
-        (State.GONE, 0, True),
-        (State.STOPPED, STOPPED_S - 0.1, False),
-        (State.STOPPED, STOPPED_S + 0.1, True),
-        (State.THERE, HUNG_S - 0.1, False),
-        (State.THERE, HUNG_S + 0.1, True),
-        (State.ELSEWHERE, 1e6, False),
+        (HolderState.GONE, 0, True),
+        (HolderState.STOPPED, STOPPED_S - 0.1, False),
+        (HolderState.STOPPED, STOPPED_S + 0.1, True),
+        (HolderState.THERE, HUNG_S - 0.1, False),
+        (HolderState.THERE, HUNG_S + 0.1, True),
+        (HolderState.ELSEWHERE, 1e6, False),
     ],
 )
 def test_a_run_is_reaped_when_its_worker_has_lost_it(store, add_run, world, state, silent, reaped):
@@ -113,7 +113,7 @@ def test_a_worker_elsewhere_is_reaped_after_its_beats_stood_still_under_our_eyes
     queued(store, add_run, "opt_1")
     worker, watcher = world.spawn(), world.spawn()
     lease = queue.claim(store, machine=worker).lease
-    world.states[worker.pid], silence = State.ELSEWHERE, queue.Silence(watcher)
+    world.states[worker.pid], silence = HolderState.ELSEWHERE, queue.Silence(watcher)
     for _ in range(3):
         world.now += SILENT_S - 1
         lease.beat(AT)
@@ -135,7 +135,7 @@ def test_restarts_have_a_counter_of_their_own(store, add_run, world):
         acquire(store, "opt_1", world.spawn()).release()
     for restart in range(3):
         queue.claim(store, machine=(worker := world.spawn()))
-        store.fence, world.states[worker.pid] = None, State.GONE
+        store.fence, world.states[worker.pid] = None, HolderState.GONE
         expected = RunStatus.QUEUED if restart < 2 else RunStatus.FAILED
         assert queue.reap(store, 2, AT, machine=world.spawn()) == [("opt_1", expected)]
     row = reads.run(store, "opt_1")
@@ -147,7 +147,7 @@ def test_restarts_have_a_counter_of_their_own(store, add_run, world):
 def test_a_worker_that_lost_its_run_can_settle_nothing(store, add_run, world):
     queued(store, add_run, "opt_1")
     claimed = queue.claim(store, machine=(first := world.spawn()))
-    world.states[first.pid] = State.GONE
+    world.states[first.pid] = HolderState.GONE
     with open_store(store.path) as other:
         acquire(other, "opt_1", world.spawn())
         with pytest.raises(LeaseLost):
@@ -244,7 +244,7 @@ class Office:
         self.retired: list[Worker] = []
 
     def is_awake(self, worker: Worker) -> bool:
-        return self.world.states[worker.machine.pid] is State.THERE
+        return self.world.states[worker.machine.pid] is HolderState.THERE
 
     def one_event(self) -> None:
         place, event = self.dice.randrange(3), self.dice.random()
@@ -252,11 +252,11 @@ class Office:
         pid = worker.machine.pid
         self.world.now += self.dice.choice([0.1, 1.0, STOPPED_S, HUNG_S / 2])
         if event < 0.06:
-            self.world.states[pid] = State.GONE
+            self.world.states[pid] = HolderState.GONE
             self.retired.append(worker)
             self.workers[place] = Worker(self.world, self.path, self.finished)
         elif event < 0.14:
-            self.world.states[pid] = State.STOPPED if self.is_awake(worker) else State.THERE
+            self.world.states[pid] = HolderState.STOPPED if self.is_awake(worker) else HolderState.THERE
         elif self.is_awake(worker):
             worker.meanwhile = lambda: self.others_step(worker)
             worker.step(self.dice, by_hand=self.dice.choice(self.runs) if event > 0.92 else None)
@@ -270,8 +270,8 @@ class Office:
     def work_off(self) -> None:
         """Everybody who is stopped wakes up, and all work until nothing is left."""
         for pid, state in self.world.states.items():
-            if state is State.STOPPED:
-                self.world.states[pid] = State.THERE
+            if state is HolderState.STOPPED:
+                self.world.states[pid] = HolderState.THERE
         for _ in range(400):
             if set(self.finished) == set(self.runs) and not any(worker.lease for worker in self.workers):
                 break

@@ -12,7 +12,7 @@ from dspy.utils import DummyLM
 from pydantic import BaseModel
 
 from rollout_local.domain.dataset import Task
-from rollout_local.domain.program import Answer, ProgramResult
+from rollout_local.domain.program import ProgramAnswer, ProgramResult
 from rollout_local.domain.target import Candidate
 from rollout_local.errors import GradingError, InputError
 from rollout_local.targets.program import ProgramTarget, apply, ensemble_of, saved
@@ -92,7 +92,7 @@ def test_an_agent_with_tools_is_a_program_with_two_texts(answers: Any) -> None:
         {"reasoning": "so", "answer": "a bog"},
     )
     result = run(target, answers(*replies), Task(name="a", input={"question": "What is a fen?"}))
-    answer: Answer = result.answer
+    answer: ProgramAnswer = result.answer
     assert [call.predictor for call in answer.calls] == ["react", "react", "extract.predict"]
     assert "fen means nothing" in answer.calls[2].inputs["trajectory"]
     assert target.recall(json.loads(json.dumps(result.record)), target.baseline) == answer
