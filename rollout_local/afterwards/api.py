@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,6 @@ from rollout_local.reports.standing import standing
 from rollout_local.runs.progress import Silent, Watch
 from rollout_local.runs.runner import execute
 from rollout_local.search.arguments import by_name
-from rollout_local.search.optimizers import optimizer_named
 from rollout_local.search.task_model import configured, connection_of, is_configured
 from rollout_local.store import reads
 from rollout_local.store.schema import Store, open_store
@@ -68,8 +66,8 @@ def run(
     relative to `folder` (default: the working directory). A DSPy program with examples and a metric of its own
     needs neither `dataset` nor `verifier`.
 
-    Raises `InputError` with a sentence where something is wrong; nothing is written then. A search in which GEPA
-    may merge candidates needs a Python that was started with PYTHONHASHSEED set: merges iterate sets of names.
+    Raises `InputError` with a sentence where something is wrong; nothing is written then. The search is the one that
+    the command makes, whatever PYTHONHASHSEED this Python was started with.
     """
     require_no_import("rollout.run")
     root = Path(folder) if folder is not None else Path.cwd()
@@ -90,7 +88,6 @@ def run(
         setup = prepare(config, root, None)
     require_runnable(setup, root)
     _require_metric((gepa or {}).get("metric"), setup)
-    _require_hash_seed(setup)
     with open_store(root / db) as store:
         for sentence in [*(said for _, said in [*setup.warnings, *cautions(setup, store)]), *not_stored]:
             (watch or Silent()).note("warning", sentence)
@@ -156,20 +153,6 @@ def _require_metric(metric: object, setup: Setup) -> None:
     if metric is not None and (own is None or own.function is not metric):
         msg = f"target {setup.target.id!r} is graded as it was registered; leave gepa's metric out, or give the same"
         raise InputError(msg)
-
-
-def _require_hash_seed(setup: Setup) -> None:
-    if len(setup.target.baseline.components) > 1 and sys.flags.hash_randomization and _merges(setup.config):
-        msg = (
-            "this search may merge candidates, and Python's hashes differ from one start to the next: start Python "
-            "with PYTHONHASHSEED=0, use `rollout optimize run` (which does), or give gepa={'use_merge': False}"
-        )
-        raise InputError(msg)
-
-
-def _merges(config: RunConfig) -> bool:
-    steps = optimizer_named(config.optimizer).arguments_by_step(config.strategy, config.arguments)
-    return any(step.merges and bool(given.get("use_merge", True)) for step, given in steps)
 
 
 def _result(store: Store, run_id: str, status: RunStatus, stop_reason: str | None, message: str) -> RunResult:

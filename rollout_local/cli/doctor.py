@@ -204,11 +204,13 @@ def air_gap(unshare: str | None) -> Iterator[Finding]:
 
 
 def hash_seed(environment: Mapping[str, str]) -> Finding:
-    """What decides the order of sets, and with it ties in GEPA's merges."""
+    """What decides the order in which a target of the user's walks a set of strings."""
     if environment.get("PYTHONHASHSEED") == "0":
         return Finding("PYTHONHASHSEED", "ok", "0")
     return Finding(
-        "PYTHONHASHSEED", "ok", "not 0; `rollout optimize` starts itself with 0, set it for scripts of yours"
+        "PYTHONHASHSEED",
+        "ok",
+        "not 0; `rollout optimize` starts itself with 0; a script whose target walks sets sets it",
     )
 
 

@@ -131,7 +131,7 @@ def _say(error: BaseException, code: int, arguments: list[str], prefix: str = ""
 
 
 def _pin_hash_seed() -> None:
-    """Iteration over sets of strings decides ties in GEPA's merges: the same order in every process."""
+    """A target that walks a set of strings walks it in the same order in every process; GEPA's own are ordered."""
     if os.environ.get("PYTHONHASHSEED") != "0" and _is_search(sys.argv[1:]):
         os.environ["PYTHONHASHSEED"] = "0"
         os.execv(sys.executable, [sys.executable, "-m", "rollout_local", *sys.argv[1:]])  # noqa: S606 - ourselves

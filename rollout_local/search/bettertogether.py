@@ -14,6 +14,7 @@ import dspy
 from dspy.teleprompt import BootstrapFewShotWithRandomSearch
 from dspy.teleprompt.teleprompt import Teleprompter
 
+from rollout_local.search.component_order import components_in_order
 from rollout_local.search.engine import SearchResult, SearchSpec, Signals
 from rollout_local.search.gepa import reflection_lm, told_to_reflection
 from rollout_local.search.isolation import SignalFailed
@@ -127,7 +128,8 @@ def _gepa(stage: Stage, student: object, trainset: Examples, valset: Examples | 
     )  # fmt: skip
     train = Fetched("train", [example._rollout_ticket.task for example in trainset], trials)  # noqa: SLF001
     val = Fetched("val", [example._rollout_ticket.task for example in valset or ()], trials)  # noqa: SLF001
-    return optimizer.compile(student, trainset=train, valset=val)
+    with components_in_order():
+        return optimizer.compile(student, trainset=train, valset=val)
 
 
 STAGES: dict[str, Callable[[Stage, object, list[object], list[object] | None], object]] = {

@@ -17,6 +17,7 @@ from dspy.utils.callback import BaseCallback
 from rollout_local.domain.run import StopReason
 from rollout_local.domain.target import Candidate
 from rollout_local.errors import BudgetSpent, InputError, NoProposals
+from rollout_local.search.component_order import components_in_order
 from rollout_local.search.engine import (
     Began,
     Budget,
@@ -84,7 +85,7 @@ def _search(spec: SearchSpec, signals: Signals) -> SearchResult:
         "gepa_kwargs": {**below, "callbacks": [listener], "stop_callbacks": [listener.is_done]},
     })  # fmt: skip
     listener.budget = budget
-    with quiet(), dspy.context(callbacks=[_Gate(budget, signals, listener)]):
+    with quiet(), components_in_order(), dspy.context(callbacks=[_Gate(budget, signals, listener)]):
         try:
             optimizer.compile(inputs.module, trainset=train, valset=val)
         except BudgetSpent:

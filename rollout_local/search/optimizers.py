@@ -30,8 +30,6 @@ class Step:
     """It reflects on feedback in words; a bare score tells it nothing."""
     collects_demonstrations: bool = False
     """It keeps runs that the metric accepts as demonstrations (from `metric_threshold` on, where that is given)."""
-    merges: bool = False
-    """It may merge candidates, in the order of Python's hashes, unless `use_merge` is false."""
     seeds_numpy: bool = False
     """Its seed goes to numpy: 0 to 2**32 - 1."""
 
@@ -93,7 +91,7 @@ def _imported(place: str) -> Any:
     return getattr(importlib.import_module(f"{_HERE}.{module}"), name)
 
 
-_GEPA = Step("gepa", reads_feedback=True, merges=True)
+_GEPA = Step("gepa", reads_feedback=True)
 _MIPRO = Step("mipro", needs=("optuna", "numpy"), collects_demonstrations=True, seeds_numpy=True)
 _SIMBA = Step("simba", needs=("numpy",), seeds_numpy=True)
 STEPS = {

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -31,6 +34,7 @@ from rollout_local.search.engine import (
 from rollout_local.search.gepa import told_to_reflection
 from rollout_local.search.optimizers import optimizer_named
 from rollout_local.simulator import Simulator
+from tests.conftest import ROOT
 from tests.contracts.plain_gepa import Batch, Function, PlainRun, Question, Texts, plain_gepa
 
 ONE = {"instructions": "Answer the question.\n\n    - Be brief.\n    - Be kind."}
@@ -108,7 +112,7 @@ class OurRun:
 
 
 def make_spec(
-    simulator: Simulator,
+    simulator: Simulator | str,
     *,
     train: int = 7,
     budget: int = 50,
@@ -128,7 +132,7 @@ def make_spec(
         budget=budget,
         seed=seed,
         concurrency=threads,
-        reflection=ReflectionModel(model, simulator.url, "x"),
+        reflection=ReflectionModel(model, simulator if isinstance(simulator, str) else simulator.url, "x"),
         first_occurrence={"train": 1, "val": 0},
         arguments=arguments or {},
     )
@@ -325,6 +329,21 @@ def test_plain_text_replies_improve_the_prompt_where_plain_gepa_gets_nowhere(sim
     assert [event.mean for event in ours(spec, pure).of(Validated)] == [
         event.mean for event in ours(as_json, pure).of(Validated)
     ]
+
+
+def tried(search: str, url: str, hash_seed: str) -> Any:
+    """What a search in a Python that was started with this PYTHONHASHSEED ran."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tests.contracts.under_hash_seeds", search, url], cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": hash_seed}, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_merges_are_those_of_plain_gepa_under_hash_seed_0_whatever_the_hash_seed(simulator: Simulator) -> None:
+    """Plain GEPA itself, started with PYTHONHASHSEED=2, merges other texts here."""
+    assert tried("ours", simulator.url, "2") == tried("plain", simulator.url, "0")
 
 
 # -- occurrences
