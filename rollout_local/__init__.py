@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rollout_local.afterwards.api import RunResult, run
     from rollout_local.afterwards.best import BestOutput, best_of, ensemble
     from rollout_local.domain.dataset import Task
+    from rollout_local.domain.run import RunConfig
     from rollout_local.domain.target import AgentResult, Candidate
     from rollout_local.recordings.public import recording
     from rollout_local.targets.current_run import CurrentRun, current_run
@@ -34,6 +35,7 @@ PUBLIC = {
     "BestOutput": "rollout_local.afterwards.best",
     "Candidate": "rollout_local.domain.target",
     "CurrentRun": "rollout_local.targets.current_run",
+    "RunConfig": "rollout_local.domain.run",
     "RunResult": "rollout_local.afterwards.api",
     "Task": "rollout_local.domain.dataset",
     "best_of": "rollout_local.afterwards.best",
@@ -54,6 +56,7 @@ __all__ = [
     "BestOutput",
     "Candidate",
     "CurrentRun",
+    "RunConfig",
     "RunResult",
     "Task",
     "best_of",
@@ -79,4 +82,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *PUBLIC])
+    return list(__all__)
