@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from rollout_local.documents import near, suggestion
 from rollout_local.domain.run import RunConfig, RunStatus
 from rollout_local.domain.target import Candidate
 from rollout_local.domain.validation import first_problem
@@ -101,8 +103,17 @@ def _config(fields: Mapping[str, object]) -> RunConfig:
         return RunConfig.model_validate(fields)
     except ValidationError as error:
         place, problem = first_problem(error)
+        if place in fields and place not in RunConfig.model_fields:
+            problem = f"there is no such setting of a run; {_nearest(place)}"
         msg = f"{place or 'settings'}: {problem}"
         raise InputError(msg) from error
+
+
+def _nearest(name: str) -> str:
+    known = {*RunConfig.model_fields, *signature(run).parameters} - {"modules", "verifiers", "settings"}
+    return (
+        suggestion(name, known) if near(name, known) else "rollout.RunConfig and help(rollout.run) name those there are"
+    )
 
 
 def _with_configured(config: RunConfig, root: Path) -> tuple[RunConfig, list[str]]:
