@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from rollout_local.targets.hosted import stand_in_for_hosted_sdk
 
 if TYPE_CHECKING:
-    from rollout_local.afterwards.api import RunResult, run
+    from rollout_local.afterwards.api import run
     from rollout_local.afterwards.best import BestOutput, best_of, ensemble
+    from rollout_local.afterwards.result import RunResult, load, report
     from rollout_local.domain.dataset import Task
     from rollout_local.domain.run import RunConfig
     from rollout_local.domain.target import AgentResult, Candidate
@@ -36,7 +37,7 @@ PUBLIC = {
     "Candidate": "rollout_local.domain.target",
     "CurrentRun": "rollout_local.targets.current_run",
     "RunConfig": "rollout_local.domain.run",
-    "RunResult": "rollout_local.afterwards.api",
+    "RunResult": "rollout_local.afterwards.result",
     "Task": "rollout_local.domain.dataset",
     "best_of": "rollout_local.afterwards.best",
     "clear_optimization_targets": "rollout_local.targets.registry",
@@ -44,9 +45,11 @@ PUBLIC = {
     "ensemble": "rollout_local.afterwards.best",
     "get_optimization_target": "rollout_local.targets.registry",
     "list_optimization_targets": "rollout_local.targets.registry",
+    "load": "rollout_local.afterwards.result",
     "optimize": "rollout_local.targets.registry",
     "optimize_program": "rollout_local.targets.registry",
     "recording": "rollout_local.recordings.public",
+    "report": "rollout_local.afterwards.result",
     "run": "rollout_local.afterwards.api",
 }
 """The public names and the modules they live in."""
@@ -65,9 +68,11 @@ __all__ = [
     "ensemble",
     "get_optimization_target",
     "list_optimization_targets",
+    "load",
     "optimize",
     "optimize_program",
     "recording",
+    "report",
     "run",
 ]
 

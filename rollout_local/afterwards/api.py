@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from rollout_local.afterwards.result import RunResult, result_of
 from rollout_local.documents import near, suggestion
-from rollout_local.domain.run import RunConfig, RunStatus
-from rollout_local.domain.target import Candidate
+from rollout_local.domain.run import RunConfig
 from rollout_local.domain.validation import first_problem
 from rollout_local.errors import InputError
 from rollout_local.planning import environment
 from rollout_local.planning.practice_warnings import cautions
 from rollout_local.planning.setup import Setup, insert, prepare, require_runnable
 from rollout_local.planning.target import find_target
-from rollout_local.reports.report import Report
-from rollout_local.reports.standing import standing
 from rollout_local.runs.progress import Silent, Watch
 from rollout_local.runs.runner import execute
 from rollout_local.search.arguments import by_name
 from rollout_local.search.task_model import configured, connection_of, is_configured
 from rollout_local.store import reads
-from rollout_local.store.schema import Store, open_store
-from rollout_local.store.stored_run import StoredRun
+from rollout_local.store.schema import open_store
 from rollout_local.targets.program import ProgramTarget
 from rollout_local.targets.registry import modules_of, require_no_import
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """How a run ended. `best` and `report` are None where it did not complete."""
-
-    run_id: str
-    status: RunStatus
-    stop_reason: str | None
-    message: str
-    best: Candidate | None
-    report: Report | None
 
 
 def run(
@@ -95,7 +79,10 @@ def run(
             (watch or Silent()).note("warning", sentence)
         run_id = insert(store, setup)["id"]
         outcome = execute(store, run_id, folder=root, watch=watch)
-        return _result(store, run_id, outcome.status, outcome.stop_reason, outcome.message)
+        return replace(
+            result_of(store, reads.run(store, run_id)),
+            status=outcome.status, stop_reason=outcome.stop_reason, message=outcome.message,
+        )  # fmt: skip
 
 
 def _config(fields: Mapping[str, object]) -> RunConfig:
@@ -164,13 +151,3 @@ def _require_metric(metric: object, setup: Setup) -> None:
     if metric is not None and (own is None or own.function is not metric):
         msg = f"target {setup.target.id!r} is graded as it was registered; leave gepa's metric out, or give the same"
         raise InputError(msg)
-
-
-def _result(store: Store, run_id: str, status: RunStatus, stop_reason: str | None, message: str) -> RunResult:
-    row = reads.run(store, run_id)
-    report = standing(store, run_id, row["attempt"], StoredRun(row).config)
-    best = None
-    if row["best_candidate_id"] is not None:
-        components = json.loads(reads.candidate(store, row["best_candidate_id"])["components_json"])
-        best = Candidate(components=components)
-    return RunResult(run_id, status, stop_reason, message, best, report)
