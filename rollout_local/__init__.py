@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rollout_local.targets.hosted import stand_in_for_hosted_sdk
 
 if TYPE_CHECKING:
-    from rollout_local.afterwards.api import run
+    from rollout_local.afterwards.api import resume, run
     from rollout_local.afterwards.best import BestOutput, best_of, ensemble
     from rollout_local.afterwards.result import RunResult, load, report
     from rollout_local.domain.dataset import Task
@@ -50,6 +50,7 @@ PUBLIC = {
     "optimize_program": "rollout_local.targets.registry",
     "recording": "rollout_local.recordings.public",
     "report": "rollout_local.afterwards.result",
+    "resume": "rollout_local.afterwards.api",
     "run": "rollout_local.afterwards.api",
 }
 """The public names and the modules they live in."""
@@ -73,6 +74,7 @@ __all__ = [
     "optimize_program",
     "recording",
     "report",
+    "resume",
     "run",
 ]
 

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
 from rollout_local.afterwards.result import RunResult, result_of
 from rollout_local.documents import near, suggestion
-from rollout_local.domain.run import RunConfig
+from rollout_local.domain.run import OPERATIONAL, RunConfig
 from rollout_local.domain.validation import first_problem
 from rollout_local.errors import InputError
-from rollout_local.planning import environment
+from rollout_local.planning import environment, trust
 from rollout_local.planning.practice_warnings import cautions
 from rollout_local.planning.setup import Setup, insert, prepare, require_runnable
 from rollout_local.planning.target import find_target
-from rollout_local.runs.progress import Silent, Watch
+from rollout_local.runs.progress import Watch
 from rollout_local.runs.runner import execute
 from rollout_local.search.arguments import by_name
 from rollout_local.search.task_model import configured, connection_of, is_configured
+from rollout_local.stop import StopFlag
 from rollout_local.store import reads
-from rollout_local.store.schema import open_store
+from rollout_local.store.schema import Store, open_store
 from rollout_local.targets.program import ProgramTarget
 from rollout_local.targets.registry import modules_of, require_no_import
+from rollout_local.watching.default import shown
+from rollout_local.watching.interrupt import interruptible
 
 
 def run(
@@ -52,6 +57,10 @@ def run(
     relative to `folder` (default: the working directory). A DSPy program with examples and a metric of its own
     needs neither `dataset` nor `verifier`.
 
+    Without a `watch` its progress is a bar, in a notebook or on a terminal. Ctrl-C (a kernel's interrupt) pauses the
+    run: the calls in flight are finished, and the message of the result says how to go on; a second one raises
+    `KeyboardInterrupt` at once.
+
     Raises `InputError` with a sentence where something is wrong; nothing is written then. The search is the one that
     the command makes, whatever PYTHONHASHSEED this Python was started with.
     """
@@ -74,15 +83,69 @@ def run(
         setup = prepare(config, root, None)
     require_runnable(setup, root)
     _require_metric((gepa or {}).get("metric"), setup)
-    with open_store(root / db) as store:
+    with open_store(root / db) as store, shown(watch) as seen_by:
         for sentence in [*(said for _, said in [*setup.warnings, *cautions(setup, store)]), *not_stored]:
-            (watch or Silent()).note("warning", sentence)
-        run_id = insert(store, setup)["id"]
-        outcome = execute(store, run_id, folder=root, watch=watch)
-        return replace(
-            result_of(store, reads.run(store, run_id)),
-            status=outcome.status, stop_reason=outcome.stop_reason, message=outcome.message,
-        )  # fmt: skip
+            seen_by.note("warning", sentence)
+        return _executed(store, insert(store, setup)["id"], root, seen_by, _how_to_go_on(db, folder), {})
+
+
+def resume(
+    run: str,
+    *,
+    db: str | Path = "rollout.db",
+    folder: str | Path | None = None,
+    watch: Watch | None = None,
+    **settings: Any,
+) -> RunResult:
+    """Go on with a run that was paused or interrupted, or begin one that was created; `optimize run RUN` for Python.
+
+    `run` is an id, a unique prefix of one, a name, or `latest`; `folder` is the one that it was made in (default: the
+    working directory). `settings` are those that do not decide the search, such as a limit to raise (`max_cost=5`).
+    A completed run is served from its journal. Raises `NotFound` for a run that is not there, and `InputError` with a
+    sentence where something is wrong, an input that changed among it; nothing is written then.
+    """
+    require_no_import("rollout.resume")
+    root = Path(folder) if folder is not None else Path.cwd()
+    changes = _operational(settings)
+    with open_store(root / db, create=False) as store, shown(watch) as seen_by:
+        row = reads.run(store, run)
+        trust.require(store, row, changes)
+        return _executed(store, row["id"], root, seen_by, _how_to_go_on(db, folder), changes)
+
+
+def _executed(
+    store: Store, run_id: str, root: Path, watch: Watch, how_to_go_on: str, changes: Mapping[str, Any]
+) -> RunResult:
+    stop = StopFlag()
+    with interruptible(
+        stop, signals=(signal.SIGINT,), advice=f"go on with rollout.resume({run_id!r}{how_to_go_on})",
+        say=lambda words: print(f"rollout: {words}", file=sys.stderr), at_once=_interrupt,
+    ):  # fmt: skip
+        outcome = execute(store, run_id, folder=root, watch=watch, changes=changes, stop=stop)
+    return replace(
+        result_of(store, reads.run(store, run_id)),
+        status=outcome.status, stop_reason=outcome.stop_reason, message=outcome.message,
+    )  # fmt: skip
+
+
+def _interrupt() -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _how_to_go_on(db: str | Path, folder: str | Path | None) -> str:
+    """The arguments of `resume` after the run, as they are to be typed; those at their default are left out."""
+    given = {"db": None if str(db) == "rollout.db" else str(db), "folder": _text(folder)}
+    return "".join(f", {name}={value!r}" for name, value in given.items() if value is not None)
+
+
+def _operational(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a run that goes on, checked."""
+    config = _config(settings)
+    for name in settings:
+        if name not in OPERATIONAL:
+            msg = f"{name} decides what the run finds, and stays as it was; for another {name} call rollout.run"
+            raise InputError(msg)
+    return config.model_dump(include=set(settings))
 
 
 def _config(fields: Mapping[str, object]) -> RunConfig:

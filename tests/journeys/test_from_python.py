@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
@@ -16,6 +18,7 @@ import pytest
 import rollout_local as rollout
 from rollout_local.afterwards import result_html
 from rollout_local.errors import InputError, NotFound, StoreError
+from rollout_local.runs.progress import Progress, Silent
 from tests.conftest import Project, fresh_targets, project_in
 
 
@@ -116,6 +119,41 @@ def test_records_are_a_table_where_pandas_is_and_say_so_where_it_is_not(
     fake.DataFrame = list
     monkeypatch.setitem(sys.modules, "pandas", fake)
     assert result.trials.to_pandas() == [dataclasses.asdict(trial) for trial in result.trials]
+
+
+class Interrupting(Silent):
+    """Presses Ctrl-C when the search is under way."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def progress(self, progress: Progress) -> None:
+        if progress.phase == "searching" and progress.done >= 3 and not self.times:
+            self.times += 1
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_pauses_a_run_that_resume_brings_to_the_same_end(
+    project: Project, result: rollout.RunResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    watch = Interrupting()
+    paused = run(project, watch=watch, db="paused.db", max_metric_calls=40)
+    assert watch.times == 1
+    assert (paused.status, paused.message) == (
+        "paused",
+        f"interrupted; go on with rollout.resume({paused.run_id!r}, db='paused.db', folder={str(project.folder)!r})",
+    )
+    assert "rollout: pausing; the calls in flight are finished first" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is before
+    with fresh_targets(project.folder):
+        with pytest.raises(InputError, match="seed decides what the run finds"):
+            rollout.resume("latest", db="paused.db", folder=project.folder, seed=1)
+        with pytest.raises(InputError, match='did you mean "max_cost"'):
+            rollout.resume("latest", db="paused.db", folder=project.folder, max_costs=1)
+        ended = rollout.resume("latest", db="paused.db", folder=project.folder, max_seconds=600)
+    assert ended.status == "completed"
+    assert [one.text for one in ended.candidates] == [one.text for one in result.candidates]
 
 
 class Tags(HTMLParser):
