@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class CandidateRecord:
+class CandidateSummary:
     """A text that was tried. Means are of scores in [0, 1], None where `n` trials are none; `components` by name."""
 
     number: int
@@ -35,7 +35,7 @@ class CandidateRecord:
 
 
 @dataclass(frozen=True)
-class TrialRecord:
+class TrialSummary:
     """One candidate on one task. `score` in [0, 1], None unless `outcome` is scored; `output` as the target gave it."""
 
     candidate: int
@@ -51,7 +51,7 @@ class TrialRecord:
     cost_usd: float | None
 
 
-Record = TypeVar("Record", CandidateRecord, TrialRecord)
+Record = TypeVar("Record", CandidateSummary, TrialSummary)
 
 
 class Records(list[Record]):
@@ -67,10 +67,10 @@ class Records(list[Record]):
         return pd.DataFrame([asdict(record) for record in self])
 
 
-def candidates(store: Store, run: RunRow) -> Records[CandidateRecord]:
+def candidates(store: Store, run: RunRow) -> Records[CandidateSummary]:
     """The candidates of the newest attempt in the order of proposal, the baseline first."""
     return Records(
-        CandidateRecord(
+        CandidateSummary(
             row["number"], row["status"], row["text"], texts_of(row), row["train_mean"], row["train_n"],
             row["val_mean"], row["val_n"], row["holdout_mean"], row["holdout_n"],
         )
@@ -78,10 +78,10 @@ def candidates(store: Store, run: RunRow) -> Records[CandidateRecord]:
     )  # fmt: skip
 
 
-def trials(store: Store, run: RunRow) -> Records[TrialRecord]:
+def trials(store: Store, run: RunRow) -> Records[TrialSummary]:
     """The final trials of the newest attempt by candidate, split and task."""
     found = Records(
-        TrialRecord(
+        TrialSummary(
             row["candidate_number"], row["task_name"], row["split"], row["occurrence"], row["outcome"], row["score"],
             row["feedback"], json.loads(row["output"] or "null") if row["output_kind"] == "json" else row["output"],
             row["error"], row["latency_ms"], row["cost_usd"],

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from rollout_local.afterwards import records, result_html
-from rollout_local.afterwards.records import CandidateRecord, Records, TrialRecord
+from rollout_local.afterwards.records import CandidateSummary, Records, TrialSummary
 from rollout_local.domain.run import RunStatus
 from rollout_local.domain.target import Candidate
 from rollout_local.errors import InputError
@@ -71,13 +71,13 @@ class RunResult:
         return Conclusion(words(found["outcome"]), found["sentence"])
 
     @cached_property
-    def candidates(self) -> Records[CandidateRecord]:
+    def candidates(self) -> Records[CandidateSummary]:
         """Every candidate of the newest attempt, the baseline first. Raises `StoreError` where the file is gone."""
         with _opened(self.db) as store:
             return records.candidates(store, reads.run(store, self.run_id))
 
     @cached_property
-    def trials(self) -> Records[TrialRecord]:
+    def trials(self) -> Records[TrialSummary]:
         """Every final trial of the newest attempt. Raises `StoreError` where the file is gone."""
         with _opened(self.db) as store:
             return records.trials(store, reads.run(store, self.run_id))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from rollout_local.domain.dataset import SPLITS
 from rollout_local.reports.blocks import diff
 from rollout_local.reports.page import escaped
-from rollout_local.reports.report import Compared, Report
+from rollout_local.reports.report import ComparedMeans, Report
 from rollout_local.reports.wording import number, signed
 
 MOST_LINES = 200
@@ -49,7 +49,7 @@ def _chart(report: Report) -> str:
     )
 
 
-def _row(place: int, split: str, both: Compared) -> str:
+def _row(place: int, split: str, both: ComparedMeans) -> str:
     top, scale = place * _ROW, _WIDTH - _LEFT
     before, after = both["baseline"] or 0.0, both["best"] or 0.0
     lift = f"{number(both['baseline'])} → {number(both['best'])} ({signed(both['lift'])}, n {both['n']})"

@@ -34,7 +34,7 @@ def shown(*, quiet: bool, color: bool) -> Iterator[Watch]:
             with terminal.bar(color=color) as bar:
                 yield bar
         else:
-            yield terminal.Lines()
+            yield terminal.LineWatch()
 
 
 def interruptible(stop: StopFlag) -> AbstractContextManager[None]:

@@ -121,7 +121,9 @@ def _html(progress: Progress | None, notes: list[str], seconds: float, *, ended:
         return f'<div style="font:14px/1.5 system-ui,sans-serif">{told}</div>'
     where = f"{escaped(phase(progress))} "
     if progress.total:
-        where += f'<progress value="{progress.done}" max="{progress.total}"></progress> {progress.done}/{progress.total} · '
+        where += (
+            f'<progress value="{progress.done}" max="{progress.total}"></progress> {progress.done}/{progress.total} · '
+        )
     told_of = escaped(" · ".join(filter(None, [scores(progress), _clock_time(seconds)])))
     return f'<div style="font:14px/1.5 system-ui,sans-serif">{"ran: " if ended else where}{told_of}{told}</div>'
 

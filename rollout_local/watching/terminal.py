@@ -47,7 +47,7 @@ class _Bar:
             self._drawn.console.print(f"{level}: {message}", markup=False)
 
 
-class Lines:
+class LineWatch:
     """About ten lines a phase."""
 
     def __init__(self) -> None:
