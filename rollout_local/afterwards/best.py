@@ -12,8 +12,9 @@ from rollout_local.domain.target import Candidate
 from rollout_local.errors import InputError, NotFound
 from rollout_local.planning import environment, trust
 from rollout_local.planning.target import find_again
+from rollout_local.reports.evidence import texts_of
 from rollout_local.store import reads
-from rollout_local.store.row_types import RunRow
+from rollout_local.store.row_types import CandidateRow, RunRow
 from rollout_local.store.schema import Store, open_store
 from rollout_local.store.stored_run import StoredRun
 from rollout_local.targets.program import ProgramTarget, ensemble_of, saved
@@ -70,15 +71,13 @@ def ensemble(
     return ensemble_of(target, candidates, reduce_fn, size)
 
 
-def winning_program(store: Store, run: RunRow, folder: Path, modules: Sequence[str] = ()) -> str:
-    """The best program of a run as the JSON that `program.load` reads, checked by loading it.
+def program_of(store: Store, run: RunRow, candidate: CandidateRow, folder: Path, modules: Sequence[str] = ()) -> str:
+    """A candidate of a program as the JSON that `program.load` reads, checked by loading it.
 
-    `modules` register it where the run does not say which do.
+    `modules` register the program where the run does not say which do.
     """
     target = _program(store, run, folder, modules)
-    assert run["best_candidate_id"] is not None
-    best = reads.candidate(store, run["best_candidate_id"])
-    return saved(target, Candidate(components=json.loads(best["components_json"])))
+    return saved(target, Candidate(components=texts_of(candidate)))
 
 
 def _program(store: Store, run: RunRow, folder: Path, modules: Sequence[str] = ()) -> ProgramTarget:

@@ -118,7 +118,10 @@ def _compare(store: Store, run: RunRow, copy: Store, outcome: Outcome) -> Reprod
     older = made_as is not None and made_as != promotion.FORMAT
     original, digest = rows(store, run, reckon_report=older), digest_of(rows(store, run)).digest
     if outcome.status is not RunStatus.COMPLETED:
-        return Reproduced(run["id"], digest, None, f"the replay stopped: {outcome.message}", 0)
+        stopped = f"the replay stopped: {outcome.message}"
+        if (reused := reads.reused_trials(store, run["id"], run["attempt"])) > 0:
+            stopped += f" {reused} trials were taken over from other runs, whose recordings have their calls."
+        return Reproduced(run["id"], digest, None, stopped, 0)
     seen = rows(copy, reads.run(copy, run["id"]))
     notes = reads.messages_about(copy, run["id"], reads.run(copy, run["id"])["attempt"], STRAY)
     if older:

@@ -106,15 +106,17 @@ def print_json(document: object) -> None:
     click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, color: bool = True) -> None:
-    """A table for people, as wide as the terminal; numbers to the right."""
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], *, color: bool = True, whole: Sequence[str] = ()
+) -> None:
+    """A table for people, as wide as the terminal; numbers to the right. Columns in `whole` are never broken."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, header_style="bold" if color else "", pad_edge=False)
     for position, name in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[position], int | float | None) for row in rows)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=name in whole)
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row))
     console(color=color).print(table)

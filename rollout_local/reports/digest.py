@@ -89,7 +89,7 @@ class Rows(TypedDict):
 
 FORMAT = 1
 REPORT_LEFT_OUT = frozenset(
-    {"format", "run_id", "attempt", "status", "simulated", "target_failures", "doubts", "volatile"}
+    {"format", "run_id", "attempt", "status", "simulated", "target_failures", "doubts", "volatile", "provisional"}
 )
 VERDICT_LEFT_OUT = frozenset({"outcome", "more_tasks"})
 """What reports said later than format 1 and follows from what they said before, like the gate of the interval."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from rollout_local.domain.dataset import SplitName, Task
+from rollout_local.domain.run import Phase, RunStatus
 from rollout_local.errors import InputError
 from rollout_local.store import catalog, reads
 from rollout_local.store.journal import BYPASS
@@ -49,6 +50,11 @@ class Evidence:
         return self.best["content_hash"] != self.baseline["content_hash"]
 
     @property
+    def is_provisional(self) -> bool:
+        """The run has not come to its end, and what is best may change."""
+        return not is_finalizing(self.run) and self.run["status"] != RunStatus.COMPLETED
+
+    @property
     def confidence(self) -> float | None:
         """How sure of its lift the run asks to be, where it asks."""
         return self.config.get("confidence")
@@ -69,14 +75,15 @@ class Evidence:
 
 
 def gather(store: Store, run: RunRow) -> Evidence:
-    """The evidence of the newest attempt of `run`, a row of `reads.run()`.
+    """The evidence of the newest attempt of `run`, a row of `reads.run()`; of one that has not ended, what it has.
 
     Raises `InputError` where nothing has been evaluated yet.
     """
     if run["baseline_candidate_id"] is None:
         msg = f"run {run['id']} has evaluated nothing yet; start it with `rollout optimize run {run['id']}`"
         raise InputError(msg)
-    best = run["best_candidate_id"] or run["baseline_candidate_id"]
+    best = reads.best_so_far(store, run)
+    assert best is not None, "a run that has a baseline has a best"
     stored = StoredRun(run)
     return Evidence(
         run=run,
@@ -90,6 +97,11 @@ def gather(store: Store, run: RunRow) -> Evidence:
         split=stored.written_split,
         bypassed=reads.messages_about(store, run["id"], run["attempt"], BYPASS),
     )
+
+
+def is_finalizing(run: RunRow) -> bool:
+    """The run is writing its report."""
+    return run["status"] == RunStatus.RUNNING and run["phase"] == Phase.FINALIZE
 
 
 def tasks_of(store: Store, run: RunRow) -> dict[str, Task]:

@@ -5,7 +5,8 @@ one over single trials, so no two numbers in it have different units. Whatever a
 measure differently (cost, latency, times) stands under `volatile` alone. The keys:
 
     format                          `FORMAT`: which version of this page reckoned it; reports without one are older
-    run_id, attempt, target {id, kind}, status, stop_reason, simulated (where the run's config says)
+    run_id, attempt, target {id, kind}, status, stop_reason, simulated (where the run's config says), provisional (true
+                                    where the run has not ended: `best` is what leads on validation)
     degraded, degraded_why          train or holdout trials ended without a score, and how many of which
     baseline, best                  {number, text, components, train, val, holdout: {mean, n, sd}}
     changed                         the best text is not the baseline's
@@ -38,7 +39,7 @@ from typing import Literal, TypeVar, cast
 from rollout_local.domain.dataset import SPLITS, SplitName
 from rollout_local.domain.run import Phase, RunStatus
 from rollout_local.reports import doubts, failures, pairing
-from rollout_local.reports.evidence import Evidence, gather, texts_of
+from rollout_local.reports.evidence import Evidence, gather, is_finalizing, texts_of
 from rollout_local.reports.gates import DEFAULT_CONFIDENCE, judge
 from rollout_local.reports.overlap import overlap
 from rollout_local.reports.report import (
@@ -48,6 +49,7 @@ from rollout_local.reports.report import (
     PhaseCount,
     Report,
     ReportHead,
+    ReportVerdict,
     ReportVolatile,
     Scores,
     ScoreSummary,
@@ -55,7 +57,7 @@ from rollout_local.reports.report import (
     Texts,
 )
 from rollout_local.reports.statistics import mean, paired, standard_deviation, standard_error
-from rollout_local.reports.wording import words
+from rollout_local.reports.wording import signed, words
 from rollout_local.store.row_types import CandidateRow, PhaseCallsRow, RunRow, TrialRow
 from rollout_local.store.schema import Store
 
@@ -113,6 +115,8 @@ def _head(evidence: Evidence) -> ReportHead:
         "status": _status(run),
         "stop_reason": run["stop_reason"],
     }
+    if evidence.is_provisional:
+        head["provisional"] = True
     if "simulated" in evidence.config:
         head["simulated"] = bool(evidence.config["simulated"])
     return head
@@ -120,8 +124,7 @@ def _head(evidence: Evidence) -> ReportHead:
 
 def _status(run: RunRow) -> str:
     """A run that writes its report is completed by it."""
-    finalizing = run["status"] == RunStatus.RUNNING and run["phase"] == Phase.FINALIZE
-    return str(RunStatus.COMPLETED if finalizing else run["status"])
+    return str(RunStatus.COMPLETED if is_finalizing(run) else run["status"])
 
 
 def _scores(evidence: Evidence) -> Scores:
@@ -205,8 +208,24 @@ def _decision(evidence: Evidence) -> Decision:
             "standard_error": standard_error(found.sd, found.n), "confidence": confidence,
         },
         "gates": gates,
-        "verdict": verdict,
+        "verdict": _provisional(evidence, verdict) if evidence.is_provisional else verdict,
     }  # fmt: skip
+
+
+def _provisional(evidence: Evidence, verdict: ReportVerdict) -> ReportVerdict:
+    """What can be said of the leader of a run that has not ended: how it does on validation."""
+    run, number = evidence.run, evidence.best["number"]
+    where = f"{run['status']}, {words(run['phase'] or '')}" if run["status"] == RunStatus.RUNNING else run["status"]
+    lift = _both(evidence, "val")["lift"]
+    leads = (
+        f"candidate {number} leads on validation ({signed(lift)} against the baseline)"
+        if evidence.changed
+        else "no candidate does better than the baseline on validation"
+    )
+    sentence = f"Provisional: the run is {where}; so far {leads}."
+    if evidence.changed:
+        sentence += f" `rollout optimize judge {run['id']}` compares it on the holdout."
+    return {**verdict, "outcome": "undecided", "more_tasks": None, "promote": False, "sentence": sentence}
 
 
 def _why_degraded(evidence: Evidence) -> str:

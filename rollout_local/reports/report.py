@@ -29,6 +29,7 @@ class ReportHead(TypedDict):
     status: str
     stop_reason: str | None
     simulated: NotRequired[bool]
+    provisional: NotRequired[bool]
 
 
 class ScoreSummary(TypedDict):

@@ -140,10 +140,17 @@ OPTIMIZERS = {
     )
 }  # fmt: skip
 """Optimizers by name."""
+GIVEN = Optimizer(
+    "given", "given:search", "given:table", "compares a given text with the baseline (`optimize judge`)",
+    step=Step("given"), samples=False, by_score=True, takes_reuse=True,
+)  # fmt: skip
+"""The optimizer of runs that search nothing."""
 
 
 def optimizer_named(name: str) -> Optimizer:
     """The optimizer behind `--optimizer NAME`; raises `InputError` naming those there are."""
+    if name == GIVEN.name:
+        return GIVEN
     if name not in OPTIMIZERS:
         msg = f"there is no optimizer {name!r}; use one of {', '.join(OPTIMIZERS)}"
         raise InputError(msg)

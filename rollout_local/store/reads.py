@@ -16,6 +16,8 @@ from rollout_local.store.row_types import (
 )
 from rollout_local.store.schema import Store
 from rollout_local.store.selected_types import (
+    BestOfRun,
+    CandidateId,
     Count,
     Edge,
     JudgedProposal,
@@ -27,6 +29,7 @@ from rollout_local.store.selected_types import (
     Said,
     TaskOutput,
     TraceOwner,
+    Verdicts,
     Wins,
 )
 
@@ -81,9 +84,9 @@ def runs(
         ListedRun,
         f"""SELECT {", ".join("r." + column.strip() for column in RUN_COLUMNS.split(","))},
             b.val_mean AS baseline_val, c.val_mean AS best_val, b.holdout_mean AS baseline_holdout,
-            c.holdout_mean AS best_holdout, c.number AS best_number
+            c.holdout_mean AS best_holdout, c.number AS best_number, {_OUTCOME} AS verdict
         FROM runs r LEFT JOIN candidates b ON b.id = r.baseline_candidate_id
-            LEFT JOIN candidates c ON c.id = r.best_candidate_id
+            LEFT JOIN candidates c ON c.id = {_BEST_NOW}
         WHERE (?1 IS NULL OR r.status = ?1) AND (?2 IS NULL OR r.target_id = ?2) AND (?3 IS NULL OR r.project = ?3)
             AND (?4 IS NULL OR EXISTS (SELECT 1 FROM json_each(r.tags_json) WHERE value = ?4))
         ORDER BY r.created_at DESC, r.rowid DESC LIMIT ?5""",
@@ -259,11 +262,64 @@ def newest_point(store: Store, run_id: str, attempt: int, name: str) -> float | 
     return None if row is None else row["value"]
 
 
+LEADER = (
+    "SELECT c.id FROM metrics b JOIN metrics v ON v.run_id = b.run_id AND v.attempt = b.attempt"
+    " AND v.name = 'val_mean' AND v.value = b.value"
+    " JOIN candidates c ON c.run_id = b.run_id AND c.attempt = b.attempt AND c.number = v.step"
+    " WHERE b.run_id = {run} AND b.attempt = {attempt} AND b.name = 'best_val' ORDER BY b.step DESC, v.step LIMIT 1"
+)
+"""The row id of the candidate that leads on validation, as the search said: the series hold its mean and number."""
+_BEST_NOW = (
+    f"coalesce(r.best_candidate_id, ({LEADER.format(run='r.id', attempt='r.attempt')}), r.baseline_candidate_id)"
+)
+
+
+_OUTCOME = (
+    "(SELECT coalesce(json_extract(p.report_json, '$.verdict.outcome'), CASE"
+    " WHEN json_extract(p.report_json, '$.verdict.promote') THEN iif(json_extract(p.report_json,"
+    " '$.holdout.interval[0]') > 1e-9, 'promote', 'undecided') ELSE 'do_not_promote' END) FROM reports p"
+    " WHERE p.run_id = r.id AND p.attempt = r.attempt ORDER BY p.id DESC LIMIT 1)"
+)
+"""The outcome of a run's report; one of an older format says promote or not, and its interval whether that is sure."""
+
+
+def verdict_of(store: Store, run_id: str) -> str | None:
+    """`promote`, `undecided` or `do_not_promote`, as the report of the newest attempt says; None without a report."""
+    found = store.first(Verdicts, f"SELECT {_OUTCOME} AS verdict FROM runs r WHERE r.id = ?", (run_id,))
+    return found["verdict"] if found else None
+
+
+def best_so_far(store: Store, run: BestOfRun) -> int | None:
+    """The row id of what a run says is best; while it has not ended, of what leads on validation; or the baseline."""
+    if run["best_candidate_id"] is not None:
+        return run["best_candidate_id"]
+    found = store.first(CandidateId, LEADER.format(run="?", attempt="?"), (run["id"], run["attempt"]))
+    return found["id"] if found else run["baseline_candidate_id"]
+
+
+def candidate_numbered(store: Store, run: RunRow, number: int) -> CandidateRow:
+    """A candidate of the newest attempt by its number; raises `NotFound` naming those there are."""
+    found = [row for row in candidates(store, run["id"], run["attempt"]) if row["number"] == number]
+    if not found:
+        last = len(candidates(store, run["id"], run["attempt"])) - 1
+        there = f"its candidates are 0 to {last}" if last >= 0 else "it has none yet"
+        msg = f"run {run['id']} has no candidate {number}; {there}"
+        raise NotFound(msg)
+    return found[0]
+
+
 def newest_report(store: Store, run_id: str, attempt: int) -> str | None:
     """The newest promotion report of an attempt as JSON text, or None."""
     sql = "SELECT report_json FROM reports WHERE run_id = ? AND attempt = ? ORDER BY id DESC LIMIT 1"
     row = store.first(ReportText, sql, (run_id, attempt))
     return row["report_json"] if row else None
+
+
+def reused_trials(store: Store, run_id: str, attempt: int) -> int:
+    """How many trials of an attempt were taken over from another one."""
+    sql = "SELECT count(*) AS n FROM trials WHERE run_id = ? AND attempt = ? AND reused = 1"
+    found = store.first(Count, sql, (run_id, attempt))
+    return found["n"] if found else 0
 
 
 def messages_about(store: Store, run_id: str, attempt: int, about: str) -> list[str]:

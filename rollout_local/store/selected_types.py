@@ -51,6 +51,28 @@ class ListedRun(ShortRun):
     baseline_holdout: float | None
     best_holdout: float | None
     best_number: int | None
+    verdict: str | None
+
+
+class Verdicts(TypedDict):
+    """What a run's report concludes."""
+
+    verdict: str | None
+
+
+class CandidateId(TypedDict):
+    """A candidate by its row."""
+
+    id: int
+
+
+class BestOfRun(TypedDict):
+    """The part of a run's row that says what is best in it."""
+
+    id: str
+    attempt: int
+    baseline_candidate_id: int | None
+    best_candidate_id: int | None
 
 
 class RunId(TypedDict):

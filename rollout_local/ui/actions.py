@@ -28,6 +28,7 @@ def asked(run: RunVisit) -> dict[str, object]:
     return {
         "actions": offered(run), "commands": queries.commands(run.store, run.id),
         "worker": f"rollout worker{db_flag(run.visit.source)}", "start": command(run, "start"),
+        "judge": command(run, "judge"),
     }  # fmt: skip
 
 

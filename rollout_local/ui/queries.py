@@ -10,15 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from rollout_local.store import reads
 from rollout_local.store.holders import Holder
 from rollout_local.store.lease import holder_of
 from rollout_local.store.reads import RUN_COLUMNS
 from rollout_local.store.row_types import CandidateRow, RunRow
 from rollout_local.store.schema import Store
-from rollout_local.store.selected_types import Count, JudgedProposal, ShortRun
+from rollout_local.store.selected_types import CandidateId, Count, JudgedProposal, ShortRun
 from rollout_local.ui.shown_rows import (
     CandidateCells,
-    CandidateId,
     CandidateText,
     Job,
     MadeAt,
@@ -134,24 +134,12 @@ def first_candidate(store: Store, run_id: str, attempt: int) -> ShortCandidate |
     )
 
 
-def leader(store: Store, run_id: str, attempt: int) -> ShortCandidate | None:
-    """The candidate that leads on validation, as the search said; the series hold its mean and its number."""
-    row = store.first(
-        CandidateId,
-        "SELECT c.id FROM metrics b JOIN metrics v ON v.run_id = b.run_id AND v.attempt = b.attempt"
-        " AND v.name = 'val_mean' AND v.value = b.value"
-        " JOIN candidates c ON c.run_id = b.run_id AND c.attempt = b.attempt AND c.number = v.step"
-        " WHERE b.run_id = ? AND b.attempt = ? AND b.name = 'best_val' ORDER BY b.step DESC, v.step LIMIT 1",
-        (run_id, attempt),
-    )
-    return candidate_row(store, row["id"]) if row else None
-
-
 def best(store: Store, run: ShortRun, attempt: int) -> ShortCandidate | None:
     """The candidate that the run says is best; while it searches, the one that leads on validation."""
     if attempt == run["attempt"] and run["best_candidate_id"] is not None:
         return candidate_row(store, run["best_candidate_id"])
-    return leader(store, run["id"], attempt) or first_candidate(store, run["id"], attempt)
+    leader = store.first(CandidateId, reads.LEADER.format(run="?", attempt="?"), (run["id"], attempt))
+    return candidate_row(store, leader["id"]) if leader else first_candidate(store, run["id"], attempt)
 
 
 def texts(store: Store, run_id: str, attempt: int, numbers: Sequence[int]) -> dict[int, CandidateText]:

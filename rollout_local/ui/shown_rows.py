@@ -61,12 +61,6 @@ class ShortCandidate(CandidateMeans):
     length: int
 
 
-class CandidateId(TypedDict):
-    """A candidate by its row."""
-
-    id: int
-
-
 class CandidateText(TypedDict):
     """A candidate's components and their hash."""
 

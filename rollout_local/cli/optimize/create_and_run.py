@@ -10,8 +10,8 @@ import click
 
 from rollout_local.cli.flags import config_of, given, run_flags
 from rollout_local.cli.optimize.group import optimize
-from rollout_local.cli.optimize.output import db_flag, follow, say_outcome
-from rollout_local.cli.optimize.set_up_flags import by_hand, changes_for
+from rollout_local.cli.optimize.output import candidate_flag, db_flag, follow, say_outcome
+from rollout_local.cli.optimize.set_up_flags import by_hand, changes_for, module_flag
 from rollout_local.cli.optimize.trusting import confirmed, trust_flag
 from rollout_local.cli.options import common, database, print_json, print_table
 from rollout_local.cli.stdout import prints_aside
@@ -122,6 +122,37 @@ def run_(
                 store, reference, folder=Path.cwd(), watch=watch, changes=changes, fresh=fresh, accepted=accepted,
                 stop=stop,
             )  # fmt: skip
+        say_outcome(store, outcome, as_json=as_json, color=not no_color, db_path=db_path)
+    return outcome.exit_code
+
+
+@optimize.command()
+@click.argument("run")
+@candidate_flag
+@click.option("--no-reuse", is_flag=True, help="Execute and record all anew, so that it can be reproduced by itself.")
+@module_flag
+@trust_flag
+@common
+def judge(
+    *, run: str, candidate: int | None, no_reuse: bool, modules: tuple[str, ...], trust: bool, db_path: Path,
+    as_json: bool, quiet: bool, no_color: bool,
+) -> int:  # fmt: skip
+    """The best candidate so far (or --candidate N) against the baseline on the holdout, as a run of its own.
+
+    RUN may be running, paused, cancelled or failed: it stays as it is, and what it has executed is not paid again.
+    """
+    from rollout_local.afterwards.judge import judgement
+    from rollout_local.runs.runner import execute
+    from rollout_local.stop import StopFlag
+    from rollout_local.store import reads
+
+    stop = StopFlag()
+    with database(db_path) as store:
+        changes = changes_for(given({"modules": modules}), store, run)
+        confirmed(store, run, trusted=trust, changes=changes)
+        made = judgement(store, reads.run(store, run), Path.cwd(), candidate, reuse=not no_reuse)
+        with shown(quiet=quiet or as_json, color=not no_color) as watch, interruptible(stop):
+            outcome = execute(store, made["id"], folder=Path.cwd(), watch=watch, changes=changes, stop=stop)
         say_outcome(store, outcome, as_json=as_json, color=not no_color, db_path=db_path)
     return outcome.exit_code
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from rollout_local.store.schema import Store
 
 
+candidate_flag = click.option("--candidate", type=int, metavar="N", help="This candidate in place of the best.")
+
+
 def db_flag(path: Path) -> str:
     """The flag that a printed command needs to find the same database."""
     return "" if path == Path("rollout.db") else f" --db {shlex.quote(str(path))}"

@@ -10,7 +10,7 @@ import click
 
 from rollout_local.cli.flags import given
 from rollout_local.cli.optimize.group import optimize
-from rollout_local.cli.optimize.output import db_flag, print_report
+from rollout_local.cli.optimize.output import candidate_flag, print_report
 from rollout_local.cli.optimize.set_up_flags import changes_for, module_flag
 from rollout_local.cli.optimize.trusting import confirmed, trust_flag
 from rollout_local.cli.options import common, console, database, json_columns, print_json, sign_with
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rollout_local.afterwards.reproduce import Reproduced
+    from rollout_local.store.row_types import CandidateRow, RunRow
     from rollout_local.store.schema import Store
 
 
@@ -33,20 +34,18 @@ if TYPE_CHECKING:
 def report(
     *, run: str, form: str, check: bool, db_path: Path, as_json: bool, quiet: bool, no_color: bool  # noqa: ARG001
 ) -> int:  # fmt: skip
-    """The promotion report: best against baseline on the holdout."""
+    """The promotion report: best against baseline on the holdout. Of a run that has not ended, what it has so far."""
     from rollout_local.reports import blame as library
+    from rollout_local.reports import promotion
     from rollout_local.reports.standing import standing
     from rollout_local.store import reads
     from rollout_local.store.stored_run import StoredRun
 
     with database(db_path, reads=True) as store:
         row = reads.run(store, run)
-        document = standing(store, row["id"], row["attempt"], StoredRun(row).config)
-        origin = library.blame(store, row) if document is not None and (as_json or form == "json") else None
-    if document is None:
-        command = f"rollout optimize run {row['id']}{db_flag(db_path)}"
-        msg = f"run {row['id']} has no report yet (status {row['status']}); finish it with `{command}`"
-        raise InputError(msg)
+        written = standing(store, row["id"], row["attempt"], StoredRun(row).config)
+        document = written if written is not None else promotion.build(store, row)
+        origin = library.blame(store, row) if written is not None and (as_json or form == "json") else None
     if as_json or form == "json":
         print_json({**document, "blame": origin})
     else:
@@ -169,14 +168,18 @@ def rescore(
     help="dspy: the JSON that `program.load` reads.",
 )
 @click.option("--bundle", type=click.Path(path_type=Path, dir_okay=False), help="The whole run in one file, to carry.")
+@candidate_flag
 @sign_with
 @module_flag
 @common
 def export(
-    *, run: str, form: str, bundle: Path | None, key: Path | None, modules: tuple[str, ...], db_path: Path,
-    as_json: bool, **_options: object,
+    *, run: str, form: str, bundle: Path | None, candidate: int | None, key: Path | None, modules: tuple[str, ...],
+    db_path: Path, as_json: bool, **_options: object,
 ) -> None:  # fmt: skip
-    """The winning text; or (--bundle FILE) rows, recording, target source and hashes of the run in one file."""
+    """The best text, or that of --candidate N; or (--bundle FILE) the whole run in one file.
+
+    Of a run that has not ended, the best so far. A bundle has rows, recording, target source and hashes.
+    """
     from rollout_local.store import reads
 
     _require_both(key, bundle)
@@ -185,19 +188,33 @@ def export(
             _export_bundle(store, run, bundle, key, as_json=as_json)
             return
         row, named = reads.run(store, run), changes_for(given({"modules": modules}), store, run)
-        if row["best_candidate_id"] is None:
-            msg = f"run {row['id']} has no best candidate yet (status {row['status']})"
-            raise InputError(msg)
-        best = reads.candidate(store, row["best_candidate_id"])
+        best = _chosen(store, row, candidate)
         if form == "dspy":
-            from rollout_local.afterwards.best import winning_program
+            from rollout_local.afterwards.best import program_of
 
-            click.echo(winning_program(store, row, Path.cwd(), named.get("modules", ())))
+            click.echo(program_of(store, row, best, Path.cwd(), named.get("modules", ())))
             return
     if as_json or form == "json":
         print_json({"run_id": row["id"], "candidate": best["number"], **json_columns(best)})
     else:
         click.echo(best["text"])
+
+
+def _chosen(store: Store, row: RunRow, number: int | None) -> CandidateRow:
+    """A candidate by its number, or the best so far; says so where the run has not ended."""
+    from rollout_local.store import reads
+
+    if number is not None:
+        return reads.candidate_numbered(store, row, number)
+    best = reads.best_so_far(store, row)
+    if best is None:
+        msg = f"run {row['id']} has evaluated nothing yet (status {row['status']})"
+        raise InputError(msg)
+    found = reads.candidate(store, best)
+    if row["best_candidate_id"] is None:
+        said = f"provisional: run {row['id']} is {row['status']}; candidate {found['number']} is the best so far"
+        click.echo(said, err=True)
+    return found
 
 
 def _require_both(key: Path | None, bundle: Path | None) -> None:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from rollout_local.cli.optimize.group import optimize
-from rollout_local.cli.options import common, database, json_columns, print_json, print_table
+from rollout_local.cli.optimize.output import candidate_flag
+from rollout_local.cli.options import common, console, database, json_columns, print_json, print_table
 from rollout_local.domain.dataset import SPLITS
 from rollout_local.reports.escape import visible
+from rollout_local.reports.wording import words
 
 if TYPE_CHECKING:
     from rollout_local.store.row_types import CandidateRow, RunRow
@@ -36,19 +38,32 @@ def list_(
     if as_json:
         print_json([json_columns(row) for row in rows])
         return
-    columns = ["id", "status", "target", "calls", "val", "holdout", "created"]
-    print_table(columns, [_line_of(row) for row in rows], color=not no_color)
+    wide = console().width >= WIDE
+    columns = ["id", "name", "status", *(["calls"] if wide else []), "val", "holdout", "verdict"]
+    columns += ["created"] if wide else []
+    print_table(columns, [_line_of(row, wide=wide) for row in rows], color=not no_color, whole=("id", "val", "holdout"))
+
+
+WIDE = 110
+"""Columns of a terminal from which all of a run is shown in a line."""
 
 
 @optimize.command()
 @click.argument("run")
+@candidate_flag
 @common
-def show(*, run: str, db_path: Path, as_json: bool, quiet: bool, no_color: bool) -> None:  # noqa: ARG001
-    """One run: set-up, status, candidates, calls by phase."""
+def show(
+    *, run: str, candidate: int | None, db_path: Path, as_json: bool, quiet: bool, no_color: bool  # noqa: ARG001
+) -> None:  # fmt: skip
+    """One run: set-up, status, candidates, calls by phase; or (--candidate N) one candidate with its text."""
     from rollout_local.store import reads
 
     with database(db_path, reads=True) as store:
         row = reads.run(store, run)
+        if candidate is not None:
+            one = reads.candidate_numbered(store, row, candidate)
+            _print_candidate(one, as_json=as_json, color=not no_color)
+            return
         candidates = reads.candidates(store, row["id"], row["attempt"])
         calls = reads.phase_calls(store, row["id"], row["attempt"])
         frontier = len(reads.frontier(store, row["id"], row["attempt"]))
@@ -63,8 +78,18 @@ def show(*, run: str, db_path: Path, as_json: bool, quiet: bool, no_color: bool)
         return
     said = _said(row, frontier)
     print_table(["field", "value"], [[name, str(said[name])] for name in _SHOWN if said[name] is not None])
-    columns = ["number", "status", "train_mean", "train_n", "val_mean", "val_n", "holdout_mean", "holdout_n"]
-    print_table(columns, [_cells(candidate) for candidate in candidates], color=not no_color)
+    print_table(_CANDIDATE, [_cells(candidate) for candidate in candidates], color=not no_color)
+
+
+_CANDIDATE = ("number", "status", "train_mean", "train_n", "val_mean", "val_n", "holdout_mean", "holdout_n")
+
+
+def _print_candidate(row: CandidateRow, *, as_json: bool, color: bool) -> None:
+    if as_json:
+        print_json(json_columns(row))
+        return
+    print_table(_CANDIDATE, [_cells(row)], color=color)
+    click.echo(f"\n{row['text']}")
 
 
 _SHOWN = (
@@ -95,12 +120,14 @@ def _cells(row: CandidateRow) -> list[object]:
     ]  # fmt: skip
 
 
-def _line_of(row: ListedRun) -> list[str]:
-    """One run as a line: calls of budget, baseline → best on val and on the holdout."""
+def _line_of(row: ListedRun, *, wide: bool) -> list[str]:
+    """One run as a line: baseline → best (so far) on val and on the holdout, and what its report concludes."""
+    calls = [f"{row['metric_calls']}/{row['metric_call_budget']}"] if wide else []
+    created = [row["created_at"][:16].replace("T", " ")] if wide else []
     return [
-        row["id"], row["status"], row["target_id"], f"{row['metric_calls']}/{row['metric_call_budget']}",
+        row["id"], row["name"] or row["target_id"], row["status"], *calls,
         _change(row["baseline_val"], row["best_val"]), _change(row["baseline_holdout"], row["best_holdout"]),
-        row["created_at"][:16].replace("T", " "),
+        words(row["verdict"] or "–"), *created,
     ]  # fmt: skip
 
 
