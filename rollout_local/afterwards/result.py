@@ -83,7 +83,8 @@ class RunResult:
             return records.trials(store, reads.run(store, self.run_id))
 
     def __repr__(self) -> str:
-        says = self.message or ("" if self.verdict is None else self.verdict.sentence)
+        is_done = self.status is RunStatus.COMPLETED and self.verdict is not None
+        says = str(self.verdict) if is_done else self.message
         return f"RunResult({self.run_id}, {self.status}{': ' if says else ''}{one_line(says, 160)})"
 
     def _repr_html_(self) -> str:
