@@ -18,6 +18,7 @@ from rollout_local.store.schema import Store
 from rollout_local.store.selected_types import (
     BestOfRun,
     CandidateId,
+    ConcludedVerdict,
     Count,
     Edge,
     JudgedProposal,
@@ -29,7 +30,6 @@ from rollout_local.store.selected_types import (
     Said,
     TaskOutput,
     TraceOwner,
-    Verdicts,
     Wins,
 )
 
@@ -285,7 +285,7 @@ _OUTCOME = (
 
 def verdict_of(store: Store, run_id: str) -> str | None:
     """`promote`, `undecided` or `do_not_promote`, as the report of the newest attempt says; None without a report."""
-    found = store.first(Verdicts, f"SELECT {_OUTCOME} AS verdict FROM runs r WHERE r.id = ?", (run_id,))
+    found = store.first(ConcludedVerdict, f"SELECT {_OUTCOME} AS verdict FROM runs r WHERE r.id = ?", (run_id,))
     return found["verdict"] if found else None
 
 

@@ -54,7 +54,7 @@ class ListedRun(ShortRun):
     verdict: str | None
 
 
-class Verdicts(TypedDict):
+class ConcludedVerdict(TypedDict):
     """What a run's report concludes."""
 
     verdict: str | None

@@ -55,7 +55,8 @@ def _job(visit: Visit, source: Source, row: Job) -> dict[str, object]:
     return {
         **row, "db": source.name, "href": visit.links.run(source.name, row["id"]),
         "baseline": mean_of(store, baseline, "val"), "best": mean_of(store, best, "val"),
-        "verdict": reads.verdict_of(store, row["id"]), "heartbeat": heartbeat(row, holder, visit.now), "tags": queries.tags_of(row),
+        "verdict": reads.verdict_of(store, row["id"]),
+        "heartbeat": heartbeat(row, holder, visit.now), "tags": queries.tags_of(row),
         "frontier": reads.newest_point(store, row["id"], row["attempt"], "frontier"),
         "spark": spark(reads.series(store, row["id"], row["attempt"], "best_val")),
     }  # fmt: skip
