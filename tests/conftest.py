@@ -266,8 +266,8 @@ class Project:
         """What `create` and one-shot `run` need."""
         return [
             "--module", "target", "--dataset", "dataset", "--verifier", "verifier.json", "--splits-file", "splits.json",
-            "--reflection-model", "openai/sim-reflection", "--reflection-api-base", self.url,
-            "--task-model", "openai/sim-student", "--task-api-base", self.url, "--allow-constant-score",
+            "--allow-constant-score", "--reflection-model", "openai/sim-reflection", "--reflection-api-base", self.url,
+            "--task-model", "openai/sim-student", "--task-api-base", self.url,
         ]  # fmt: skip
 
     def rollout(self, *arguments: str, **variables: str) -> Done:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rollout_local.cli.options import common, console, database, plain, print_json, print_table
+from rollout_local.cli.optimize.output import print_brief
+from rollout_local.cli.options import common, database, plain, print_json, print_table
 from rollout_local.cli.watching import interruptible, shown
 from rollout_local.errors import RolloutError
 
@@ -153,7 +155,7 @@ def reproduce(
         print_json([_document(folder, result) for folder, result in zip(folders, results, strict=True)])
     else:
         for folder, result in zip(folders, results, strict=True):
-            _say(folder, result, with_report=with_report, color=not no_color)
+            _say(folder, result, keep, with_report=with_report, color=not no_color)
     return max(_code(result) for result in results)
 
 
@@ -223,15 +225,15 @@ def _document(folder: Path, result: Reproduction | RolloutError) -> dict[str, ob
     }  # fmt: skip
 
 
-def _say(folder: Path, result: Reproduction | RolloutError, *, with_report: bool, color: bool) -> None:
+def _say(
+    folder: Path, result: Reproduction | RolloutError, keep: Path | None, *, with_report: bool, color: bool
+) -> None:
     if isinstance(result, RolloutError):
         click.echo(f"{folder}: cannot be reproduced: {result}")
         return
     if with_report:
-        from rollout_local.reports import render
-
-        screen = console(color=color)
-        click.echo(render.as_text(result.report, width=min(screen.width, 100), color=color and screen.is_terminal))
+        rest = f"rollout optimize report latest --db {shlex.quote(str(keep))}" if keep else "--keep FILE keeps the run"
+        print_brief(result.report, rest, color=color)
     verdict = "identical" if result.identical else "not locked yet" if not result.locked else "different"
     click.echo(f"{folder}: {verdict}, digest {result.digest.digest}")
     for line in (*result.differences, *result.version_changes):

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import traceback
+from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -50,16 +51,43 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The noun; of a word that is none, the nearest command at any level is named."""
+        if args and args[0] not in NOUNS and not args[0].startswith("-"):
+            ctx.fail(f"there is no command {args[0]!r}{_near(args[0])}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """The table, as help."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in NOUNS.items()])
 
 
+def _near(word: str) -> str:
+    """The command that a word may have meant: a verb of `optimize`, or a noun."""
+    from rollout_local.cli.optimize import optimize
+    from rollout_local.documents import near
+
+    whole = {**{verb: f"optimize {verb}" for verb in optimize.commands}, **{noun: noun for noun in NOUNS}}
+    found = next((whole[one] for one in [word, *near(word, whole)] if one in whole), None)
+    return f"; did you mean `rollout {found}`?" if found else ""
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="rollout-local", message="%(package)s %(version)s")
-def cli() -> None:
+@click.option("--db", "db_path", type=click.Path(path_type=Path), metavar="FILE", help="The database file.")
+@click.pass_context
+def cli(context: click.Context, db_path: Path | None) -> None:
     """Optimize an agent's prompt by evolution, offline, in one SQLite file."""
+    if db_path is None or context.invoked_subcommand is None:
+        return
+    noun = context.invoked_subcommand
+    command = cli.get_command(context, noun)
+    verbs = command.commands if isinstance(command, click.Group) else {}
+    here = {"db_path": db_path}
+    context.default_map = {noun: {**here, **dict.fromkeys(verbs, here)}}
 
 
 def main() -> NoReturn:
@@ -138,5 +166,6 @@ def _pin_hash_seed() -> None:
 
 
 def _is_search(arguments: list[str]) -> bool:
-    words = [argument for argument in arguments if not argument.startswith("-")]
+    options = {at + 1 for at, argument in enumerate(arguments) if argument == "--db"}
+    words = [one for at, one in enumerate(arguments) if not one.startswith("-") and at not in options]
     return "--help" not in arguments and words[:1] in (["optimize"], ["experiments"], ["worker"])

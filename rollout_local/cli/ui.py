@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urljoin
 
 import click
 
@@ -33,8 +34,8 @@ def _ready(link: str, *, open_: bool) -> None:
     from rollout_local.ui.launch import open_browser
 
     click.echo(
-        "Reading is open to this machine. To act on runs, and for SQL of your own, sign in with this link (it works "
-        f"once):\n  {link}"
+        f"The pages, open to this machine to read:\n  {urljoin(link, '/')}\n"
+        f"To act on runs, and for SQL of your own, sign in with this link (it works once):\n  {link}"
     )
     if open_:
         open_browser(link)

@@ -32,7 +32,7 @@ from rollout_local.verifiers.rewards import recipe_of
 
 SETTINGS = (
     "name", "reflection_model", "reflection_api_base", "task_model", "task_api_base", "max_metric_calls", "seed",
-    "objective", "project", "run_ref", "tags",
+    "objective", "project", "run_ref", "tags", "allow_constant_score",
 )  # fmt: skip
 """Fields that are those of a `RunConfig`."""
 LAST_SPLITS = "last"

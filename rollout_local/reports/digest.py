@@ -206,8 +206,9 @@ def _trial(row: NumberedTrial, number: int) -> CanonicalTrial:
 def _report(report: Report) -> dict[str, object]:
     kept: dict[str, object] = {name: value for name, value in report.items() if name not in REPORT_LEFT_OUT}
     calls = {phase: {"asked": c["asked"], "errors": c["errors"]} for phase, c in report["calls"].items()}
-    asked = [gate for gate in report["gates"] if gate["name"] != INTERVAL]
-    verdict = {name: value for name, value in report["verdict"].items() if name not in VERDICT_LEFT_OUT}
-    return kept | {
-        "calls": calls, "budget": {"asked": report["budget"]["asked"]}, "gates": asked, "verdict": verdict,
-    }  # fmt: skip
+    kept |= {"calls": calls, "budget": {"asked": report["budget"]["asked"]}}
+    if "gates" in kept:
+        kept["gates"] = [gate for gate in report["gates"] if gate["name"] != INTERVAL]
+    if "verdict" in kept:
+        kept["verdict"] = {name: value for name, value in report["verdict"].items() if name not in VERDICT_LEFT_OUT}
+    return kept

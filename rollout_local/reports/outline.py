@@ -19,6 +19,8 @@ SIMULATED = (
     "and says nothing about any real model."
 )
 
+BRIEF_CASES = 2
+"""Tasks of each kind that a brief report shows."""
 TONES: dict[VerdictOutcome, Tone] = {"promote": Tone.GOOD, "undecided": Tone.NOTE, "do_not_promote": Tone.BAD}
 
 
@@ -26,6 +28,18 @@ def outline(report: Report) -> list[Block]:
     """The whole report as blocks."""
     parts = (_head, _scores, _lift, _why, _prompts, _tasks, _gates, _spent, _copied)
     return [block for part in parts for block in part(report)]
+
+
+def brief(report: Report, rest: str) -> list[Block]:
+    """The part that fits on two screens; `rest` says where the rest is, and the last line is the verdict again."""
+    blocks = [block for part in (_head, _scores, _lift, _prompts) for block in part(report)]
+    blocks += _cases("Improved on the holdout", report["improved"], report, Tone.GOOD, BRIEF_CASES)
+    blocks += _cases("Regressed on the holdout", report["regressed"], report, Tone.BAD, BRIEF_CASES)
+    more = len(report["improved"][BRIEF_CASES:]) + len(report["regressed"][BRIEF_CASES:])
+    said = f"{tasks_counted(more)} more, the gates and what it took" if more else "The gates and what it took"
+    blocks.append(Say(f"{said}: {rest}"))
+    verdict = report["verdict"]
+    return [*blocks, Say(""), Say(verdict["sentence"], TONES[verdict["outcome"]])]
 
 
 def _head(report: Report) -> Iterator[Block]:
@@ -107,11 +121,13 @@ def _tasks(report: Report) -> Iterator[Block]:
     yield from _cases("Regressed on the holdout", report["regressed"], report, Tone.BAD)
 
 
-def _cases(title: str, movements: Sequence[Movement], report: Report, tone: Tone) -> Iterator[Block]:
+def _cases(
+    title: str, movements: Sequence[Movement], report: Report, tone: Tone, most: int | None = None
+) -> Iterator[Block]:
     if not report["changed"]:
         return
     yield Heading(f"{title}: {tasks_counted(len(movements))}")
-    for movement in movements:
+    for movement in movements[:most]:
         before, after = _side("baseline", movement["baseline"]), _side(_best_name(report), movement["best"])
         yield Case(movement["task"], signed(movement["lift"]), before, after, tone)
 

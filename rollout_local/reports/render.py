@@ -18,7 +18,7 @@ from rich.text import Text
 from rollout_local.reports.blocks import Block, Case, Grid, Heading, Lines, Say, Tone
 from rollout_local.reports.escape import first_line, visible
 from rollout_local.reports.markdown import draw as _draw_markdown
-from rollout_local.reports.outline import outline
+from rollout_local.reports.outline import brief, outline
 from rollout_local.reports.page import draw as _draw_page
 from rollout_local.reports.report import Report
 
@@ -32,6 +32,11 @@ _DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
 def as_text(report: Report, width: int = WIDEST, color: bool = False) -> str:
     """The report for a terminal, with ANSI colors if `color`."""
     return blocks_as_text(outline(report), width, color=color)
+
+
+def as_brief_text(report: Report, rest: str, width: int = WIDEST, color: bool = False) -> str:
+    """The part of it that fits on two screens, the verdict at its end again; `rest` says where the rest is."""
+    return blocks_as_text(brief(report, rest), width, color=color)
 
 
 def as_markdown(report: Report) -> str:

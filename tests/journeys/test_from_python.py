@@ -42,6 +42,7 @@ def run(project: Project, **more: Any) -> rollout.RunResult:
         "reflection_model": "openai/sim-reflection", "reflection_api_base": project.url,
         "task_model": "openai/sim-student", "task_api_base": project.url, "max_metric_calls": 40,
         "dataset": "dataset", "verifier": "verifier.json", "splits_file": "splits.json", "module": "target",
+        "allow_constant_score": True,
     }  # fmt: skip
     with fresh_targets(project.folder), pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(project.folder))

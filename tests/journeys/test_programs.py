@@ -76,7 +76,8 @@ class Programs(Project):
     @property
     def flags(self) -> list[str]:
         return [
-            "--module", "app", "--reflection-model", "openai/sim-reflection", "--reflection-api-base", self.url,
+            "--module", "app", "--allow-constant-score",
+            "--reflection-model", "openai/sim-reflection", "--reflection-api-base", self.url,
             "--task-model", "openai/sim-student", "--task-api-base", self.url, "--max-metric-calls", "40",
         ]  # fmt: skip
 
@@ -386,6 +387,7 @@ import app
 dspy.configure(lm=dspy.LM("openai/sim-student", api_base=URL, api_key="x"))
 result = rollout.run(
     "writer",
+    allow_constant_score=True,
     gepa=dict(
         max_metric_calls=30,
         reflection_lm=dspy.LM("openai/sim-reflection", api_base=URL, temperature=1.0, max_tokens=32000),
@@ -447,7 +449,7 @@ def python(project: Project, script: str, **variables: str) -> subprocess.Comple
 
 RUN = (
     "rollout.run('writer', reflection_model='openai/sim-reflection', reflection_api_base=URL, max_metric_calls=8,"
-    " arguments={'use_merge': False})"
+    " arguments={'use_merge': False}, allow_constant_score=True)"
 )
 CONFIGURE = "dspy.configure(lm=dspy.LM('openai/sim-student', api_base=URL, api_key='x'))"
 
@@ -490,7 +492,8 @@ def test_a_module_that_lies_elsewhere_is_named_by_its_flag(
         lm = dspy.LM("openai/sim-student", api_base=url, api_key="x", seed=1)
         with dspy.context(lm=lm):
             rollout.run("writer", reflection_model="openai/sim-reflection", reflection_api_base=url,
-                        max_metric_calls=2, arguments={"use_merge": False}, watch=watch)  # fmt: skip
+                        max_metric_calls=2, arguments={"use_merge": False}, watch=watch,
+                        allow_constant_score=True)  # fmt: skip
     assert any("the model of dspy.configure(lm=…) has settings, or a key, that a run does not keep" in said
                for said in watch.warnings)  # fmt: skip
     assert any("buys no proposal" in said for said in watch.warnings)
@@ -564,7 +567,7 @@ def test_a_program_that_the_file_knows_becomes_a_new_job_without_a_verifier(
     fields = {
         "target_row_id": 1, "dataset_id": 1, "reflection_model": "openai/sim-reflection", "splits": "last",
         "reflection_api_base": project.url, "task_model": "openai/sim-student", "task_api_base": project.url,
-        "max_metric_calls": 20,
+        "max_metric_calls": 20, "allow_constant_score": True,
     }  # fmt: skip
     with open_store(project.folder / "rollout.db", create=False) as store:
         worker.submit(store, insert_from_rows(store, fields)["id"])

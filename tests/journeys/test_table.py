@@ -27,7 +27,7 @@ def project(simulate: Callable[..., Simulator], make_project: Callable[..., Proj
 
 
 def models(project: Project) -> list[str]:
-    return project.flags[project.flags.index("--reflection-model") :]
+    return project.flags[project.flags.index("--allow-constant-score") :]
 
 
 TABLE = ("--module", "target", "--dataset", "tickets.csv", "--instruction", "message", "--metadata", "phrase")

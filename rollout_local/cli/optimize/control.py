@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from rollout_local.cli.optimize.group import optimize
-from rollout_local.cli.optimize.output import db_flag, follow
+from rollout_local.cli.optimize.output import db_flag, follow, next_steps
 from rollout_local.cli.optimize.trusting import confirmed, trust_flag
 from rollout_local.cli.options import common, database, print_json
 
@@ -52,15 +52,22 @@ def retry(
 @common
 def watch(*, run: str, db_path: Path, as_json: bool, quiet: bool, no_color: bool) -> int:  # noqa: ARG001
     """Follow a run, made by whoever runs it, until it has ended or waits; exit by the outcome."""
+    from rollout_local.reports.standing import standing
     from rollout_local.store import reads
+    from rollout_local.store.stored_run import StoredRun
 
     with database(db_path) as store:
         run_id = reads.run(store, run)["id"]
         status = follow(store, run_id, quiet=quiet or as_json)
+        row = reads.run(store, run_id)
+        report = standing(store, run_id, row["attempt"], StoredRun(row).config)
     if as_json:
         print_json({"run_id": run_id, "status": status})
     else:
         click.echo(f"{run_id} is {status}.")
+    if report is not None and not as_json:
+        click.echo(report["verdict"]["sentence"])
+        click.echo(next_steps(run_id, report, db_flag(db_path)), err=True)
     return 0 if status == "completed" else 3 if status == "paused" else 1
 
 

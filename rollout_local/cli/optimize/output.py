@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rollout_local.cli.options import console, print_json
+from rollout_local.reports.wording import words
 
 if TYPE_CHECKING:
     from rollout_local.reports.report import Report
@@ -45,7 +46,7 @@ def say_outcome(store: Store, outcome: Outcome, *, as_json: bool, color: bool, d
         })  # fmt: skip
         return
     if document is not None:
-        print_report(document, "text", color=color)
+        print_brief(document, f"rollout optimize report {outcome.run_id}{db_flag(db_path)}", color=color)
     click.echo(f"Run {outcome.run_id} is {outcome.status}: {outcome.message}.")
     if document is not None and outcome.executed == 0:
         click.echo("It was served from its journal: 0 calls.")
@@ -53,6 +54,29 @@ def say_outcome(store: Store, outcome: Outcome, *, as_json: bool, color: bool, d
         click.echo(f"Digest {result.digest}")
     elif outcome.status == "paused":
         click.echo(f"Go on with:\n  rollout optimize run {outcome.run_id}{db_flag(db_path)}")
+    if document is not None:
+        click.echo(next_steps(outcome.run_id, document, db_flag(db_path)), err=True)
+
+
+def next_steps(run_id: str, document: Report, place: str) -> str:
+    """What one would type after a report, by its verdict."""
+    steps = {
+        "promote": [(f"promote {run_id} --to FILE{place}", "put it in its place (a capability needs no --to)")],
+        "undecided": [(f"promote {run_id} --to FILE --force --reason TEXT{place}", "take it all the same, on record")],
+        "do_not_promote": [(f"logs {run_id}{place}", "what the search did")],
+    }[document["verdict"]["outcome"]]  # fmt: skip
+    steps = [(f"export {run_id}{place}", "the best text"), *steps] if document["changed"] else steps
+    commands = [*((f"optimize {command}", what) for command, what in steps), (f"ui{place}", "all of it as pages")]
+    width = max(len(command) for command, _ in commands)
+    return "Next:\n" + "\n".join(f"  rollout {command:<{width}}  {what}" for command, what in commands)
+
+
+def print_brief(document: Report, rest: str, *, color: bool) -> None:
+    """What fits on two screens of a report; `rest` is the command that shows all of it."""
+    from rollout_local.reports import render
+
+    screen = console(color=color)
+    click.echo(render.as_brief_text(document, rest, width=min(screen.width, 100), color=color and screen.is_terminal))
 
 
 def print_report(document: Report, form: str, *, color: bool) -> None:
@@ -70,6 +94,16 @@ def print_report(document: Report, form: str, *, color: bool) -> None:
         click.echo(render.as_text(document, width=min(screen.width, 100), color=color and screen.is_terminal))
 
 
+def _scores_so_far(store: Store, row: RunRow) -> str:
+    """Baseline → best so far on validation; empty before there is any."""
+    from rollout_local.store import reads
+
+    best = reads.best_so_far(store, row)
+    means = [reads.candidate(store, one)["val_mean"] for one in (row["baseline_candidate_id"], best) if one is not None]
+    known = [f"{mean:.3f}" for mean in means if mean is not None]
+    return f", val {' → '.join(known)}" if known else ""
+
+
 def follow(store: Store, run_id: str, *, quiet: bool) -> str:
     """Show a run's moves, made by whoever runs it, until it has ended or waits."""
     from rollout_local.runs.worker import wait_for
@@ -77,6 +111,7 @@ def follow(store: Store, run_id: str, *, quiet: bool) -> str:
     def show(row: RunRow) -> None:
         if not quiet:
             calls = f"{row['metric_calls']}/{row['metric_call_budget']} calls"
-            click.echo(f"{run_id} {row['status']} {row['phase'] or ''} {calls}", err=True)
+            scores = _scores_so_far(store, row)
+            click.echo(f"{run_id} {row['status']} {words(row['phase'] or '')} {calls}{scores}", err=True)
 
     return wait_for(store, run_id, show, None)

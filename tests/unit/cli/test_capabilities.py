@@ -139,8 +139,8 @@ def write_run(store: Store, text: str) -> str:
     from rollout_local.capabilities import get
 
     target = CapabilityTarget(get(store, "support"), task_model="openai/m")
-    tasks = tuple(Task(name=f"t{n}", input={"goal": f"q{n}"}) for n in range(3))
-    split = {"train": ["t0"], "val": ["t1"], "holdout": ["t2"]}
+    tasks = tuple(Task(name=f"t{n}", input={"goal": f"q{n}"}) for n in range(8))
+    split = {"train": ["t0"], "val": ["t1"], "holdout": [f"t{n}" for n in range(2, 8)]}
     spec = VerifierSpec(id="v", name="v", checks=(CheckSpec(id="c", type="contains"),))
     config = {**RunConfig().model_dump(), "capability": "support@1.0.0"}
     row = {
@@ -157,12 +157,13 @@ def write_run(store: Store, text: str) -> str:
     for number, body in enumerate(("Sort it.", text)):
         candidate = Candidate.model_validate({"text": body})
         ids.append(journal.add_candidate(candidate, CandidateStatus.ACCEPTED, [], AT, number))
-        key = TrialKey(attempt=1, candidate=candidate.content_hash, task="t2", split="holdout", occurrence=0)
-        trial = TrialRecord(
-            key=key, phase=Phase.BEST, outcome=TrialOutcome.SCORED, score=float(number), feedback="", output="",
-            created_at=AT,
-        )  # fmt: skip
-        journal.add_trial(trial, None)
+        for task in split["holdout"]:
+            key = TrialKey(attempt=1, candidate=candidate.content_hash, task=task, split="holdout", occurrence=0)
+            trial = TrialRecord(
+                key=key, phase=Phase.BEST, outcome=TrialOutcome.SCORED, score=float(number), feedback="", output="",
+                created_at=AT,
+            )  # fmt: skip
+            journal.add_trial(trial, None)
     lifecycle.set_candidates(store, "opt_1", baseline=ids[0], best=ids[1])
     return "opt_1"
 
@@ -180,7 +181,7 @@ def test_promote_shows_the_difference_and_publishes_and_takes_back(finished: str
 def test_promote_as_json_is_one_document(finished: str) -> None:
     done = document(finished, "--version", "2.0.0", command=promote)
     assert done["destination"] == done["preview"]["destination"] == "support@2.0.0"
-    assert [gate["met"] for gate in done["preview"]["gates"]] == [True, True, True]
+    assert [gate["met"] for gate in done["preview"]["gates"]] == [True, True, True, True]
 
 
 def test_a_forced_promotion_says_that_it_was(finished: str, folder: Path) -> None:
