@@ -27,7 +27,8 @@ from rollout_local.reports.evidence import texts_of
 from rollout_local.reports.report import GateReport, Report
 from rollout_local.reports.standing import standing
 from rollout_local.store import reads, releases
-from rollout_local.store.row_types import CommandRow, NewPromotion, PromotionRow, RunRow
+from rollout_local.store.catalog_rows import NewPromotion, PromotionRow
+from rollout_local.store.row_types import CommandRow, RunRow
 from rollout_local.store.schema import Store
 from rollout_local.store.seals import fits, seal
 from rollout_local.store.stored_run import StoredRun

@@ -22,7 +22,7 @@ from rollout_local.reports.escape import visible
 
 if TYPE_CHECKING:
     from rollout_local.domain.dataset import Dataset, Split, SplitName, Task
-    from rollout_local.store.row_types import DatasetRow
+    from rollout_local.store.catalog_rows import DatasetRow
     from rollout_local.store.selected_types import AddedDataset
 
 FOLDER = click.Path(path_type=Path)

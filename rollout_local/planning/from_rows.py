@@ -23,7 +23,8 @@ from rollout_local.domain.verdict import VerifierSpec
 from rollout_local.errors import InputError, Refused
 from rollout_local.planning import setup, trust
 from rollout_local.store import catalog, releases
-from rollout_local.store.row_types import DatasetRow, RunRow
+from rollout_local.store.catalog_rows import DatasetRow
+from rollout_local.store.row_types import RunRow
 from rollout_local.store.schema import Store
 from rollout_local.store.stored_run import StoredConfig, StoredRun
 from rollout_local.targets import capability as agents

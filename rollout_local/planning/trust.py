@@ -18,7 +18,8 @@ from rollout_local.errors import NotConfirmed, NotFound
 from rollout_local.planning import secrets, target_headers
 from rollout_local.planning.trackers import PACKAGES
 from rollout_local.store import lifecycle, releases
-from rollout_local.store.row_types import RunRow, VerifierRow
+from rollout_local.store.catalog_rows import VerifierRow
+from rollout_local.store.row_types import RunRow
 from rollout_local.store.schema import Store
 from rollout_local.store.seals import fits, seal
 from rollout_local.store.stored_run import StoredRun

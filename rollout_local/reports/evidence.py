@@ -15,8 +15,9 @@ from rollout_local.domain.dataset import SplitName, Task
 from rollout_local.domain.run import Phase, RunStatus
 from rollout_local.errors import InputError
 from rollout_local.store import catalog, reads
+from rollout_local.store.catalog_rows import TargetRow
 from rollout_local.store.journal import BYPASS
-from rollout_local.store.row_types import CandidateRow, PhaseCallsRow, RunRow, TargetRow
+from rollout_local.store.row_types import CandidateRow, PhaseCallsRow, RunRow
 from rollout_local.store.schema import Store
 from rollout_local.store.selected_types import NumberedTrial
 from rollout_local.store.stored_run import StoredConfig, StoredRun

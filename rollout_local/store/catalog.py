@@ -12,7 +12,8 @@ from rollout_local.domain.identity import canonical_json
 from rollout_local.domain.target import Target
 from rollout_local.domain.verdict import VerifierSpec
 from rollout_local.errors import NotFound
-from rollout_local.store.row_types import DatasetRow, RunRow, TargetRow, TaskRow, VerifierRow
+from rollout_local.store.catalog_rows import DatasetRow, TargetRow, TaskRow, VerifierRow
+from rollout_local.store.row_types import RunRow
 from rollout_local.store.schema import Store
 from rollout_local.store.seals import seal
 from rollout_local.store.selected_types import (

@@ -18,7 +18,8 @@ from rollout_local.domain.run import Phase, RunStatus
 from rollout_local.domain.verdict import VerifierSpec
 from rollout_local.errors import StoreError
 from rollout_local.store import catalog
-from rollout_local.store.row_types import RunRow, TargetRow
+from rollout_local.store.catalog_rows import TargetRow
+from rollout_local.store.row_types import RunRow
 from rollout_local.store.schema import Store
 from rollout_local.store.selected_types import ContentHash
 from rollout_local.store.stored_run import StoredRun

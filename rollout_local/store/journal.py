@@ -20,7 +20,7 @@ from rollout_local.domain.target import Candidate
 from rollout_local.redaction import Redactor
 from rollout_local.store import chain
 from rollout_local.store.group_commit import GroupCommit
-from rollout_local.store.row_types import TrialRow
+from rollout_local.store.row_types import NewProposal, TrialRow
 from rollout_local.store.schema import Store
 from rollout_local.store.selected_types import AnswerText, HighestStep, ReplyText
 
@@ -294,7 +294,7 @@ class Journal:
                     db.execute(added, (sum(spent), self.run_id))
         return reply
 
-    def add_proposal(self, row: Mapping[str, Any]) -> int:
+    def add_proposal(self, row: NewProposal) -> int:
         """Write one reflection's outcome, once: the row of the same iteration, component and candidate is kept."""
         with self.store.write() as db:
             found = db.execute(

@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 from rollout_local.errors import NotFound, StoreError
+from rollout_local.store.catalog_rows import TargetRow
 from rollout_local.store.contents import candidate_fits
-from rollout_local.store.row_types import (
-    CandidateRow,
-    EventRow,
-    PhaseCallsRow,
-    RunRow,
-    SpanRow,
-    TargetRow,
-    TraceRow,
-    TrialRow,
-)
+from rollout_local.store.row_types import CandidateRow, EventRow, PhaseCallsRow, RunRow, TraceRow, TrialRow
 from rollout_local.store.schema import Store
 from rollout_local.store.selected_types import (
     BestOfRun,
@@ -32,6 +24,7 @@ from rollout_local.store.selected_types import (
     TraceOwner,
     Wins,
 )
+from rollout_local.store.view_rows import SpanRow
 
 RUN_COLUMNS = (
     "id, name, project, run_ref, tags_json, status, phase, stop_reason, message, target_id, dataset_id, optimizer,"

@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Mapping
 
 from rollout_local.errors import NotFound
+from rollout_local.store.catalog_rows import CapabilityRow, CapabilityVersionRow, NewPromotion, PromotionRow
 from rollout_local.store.lifecycle import mark_handled
-from rollout_local.store.row_types import CapabilityRow, CapabilityVersionRow, NewPromotion, PromotionRow
 from rollout_local.store.schema import Store
 from rollout_local.store.selected_types import ListedVersion, PendingPromotion
 

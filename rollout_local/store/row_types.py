@@ -1,70 +1,18 @@
-"""The rows of every table and view as types: what a select gives, by name.
+"""The rows of a run's tables as types: what a select gives, by name.
 
-A test holds each of them against the columns of a migrated database, and every select of the package names the type
-of its rows (`Store.select`, `Store.first`), so that a misspelt column fails mypy. Selects of other columns have their
-types in `selected_types`.
+Those of the tables that runs share are in `catalog_rows`, those of the views in `view_rows`, and those of selects that
+give other columns in `selected_types`. A test holds the types of tables and views against the columns of a migrated
+database, and every select of the package names the type of its rows (`Store.select`, `Store.first`), so that a misspelt
+column fails mypy.
 """
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 
-class DatasetRow(TypedDict):
-    """A version of a dataset."""
-
-    id: int
-    slug: str
-    version: int
-    name: str
-    content_hash: str
-    task_count: int
-    created_at: str
-    confirmed: str | None
-
-
-class TaskRow(TypedDict):
-    """A task of a dataset."""
-
-    id: int
-    dataset_id: int
-    position: int
-    name: str
-    instruction: str
-    input_json: str
-    metadata_json: str
-    expected_output_json: str | None
-    expected_output_schema_json: str | None
-
-
-class VerifierRow(TypedDict):
-    """A registered verifier."""
-
-    id: int
-    name: str
-    content_hash: str
-    spec_json: str
-    created_at: str
-    confirmed: str | None
-
-
-class TargetRow(TypedDict):
-    """A synced target: one row per source and baseline."""
-
-    row_id: int
-    id: str
-    kind: str
-    description: str
-    baseline: str
-    baseline_json: str
-    source: str
-    source_hash: str
-    modules_json: str
-    synced_at: str
-
-
-class RunRow(TypedDict):
-    """A run: its set-up, where it stands, what it spent."""
+class ShortRun(TypedDict):
+    """A run without its set-up: the columns `reads.RUN_COLUMNS`."""
 
     id: str
     name: str | None
@@ -76,16 +24,9 @@ class RunRow(TypedDict):
     stop_reason: str | None
     message: str | None
     target_id: str
-    target_row_id: int
     dataset_id: int
-    val_dataset_id: int | None
-    verifier_ids_json: str
-    split_json: str
     optimizer: str
     seed: int
-    config_json: str
-    fingerprint: str
-    fingerprint_json: str
     metric_call_budget: int
     metric_calls: int
     trial_count: int
@@ -103,6 +44,18 @@ class RunRow(TypedDict):
     finished_at: str | None
     log_dir: str | None
     recording: str | None
+    fingerprint: str
+
+
+class RunRow(ShortRun):
+    """A run: its set-up, where it stands, what it spent."""
+
+    target_row_id: int
+    val_dataset_id: int | None
+    verifier_ids_json: str
+    split_json: str
+    config_json: str
+    fingerprint_json: str
     active_s: float
     concurrency_now: int | None
     queued: int
@@ -198,6 +151,19 @@ class ProposalRow(TypedDict):
     created_at: str
 
 
+class NewProposal(TypedDict):
+    """A reflection's outcome before it has a row; one that failed is judged already."""
+
+    iteration: int
+    parent_candidate_id: int
+    component: str
+    candidate_id: int | None
+    accepted: NotRequired[int]
+    reason: NotRequired[str]
+    feedback_json: str
+    created_at: str
+
+
 class ReflectionRow(TypedDict):
     """A reply of the reflection model."""
 
@@ -263,8 +229,8 @@ class TraceRow(TypedDict):
     duration_s: float
 
 
-class SpanRecordRow(TypedDict):
-    """A step of an execution as it is kept: its input by hashes."""
+class SpanColumns(TypedDict):
+    """A step of an execution without its input."""
 
     id: str
     trace_id: str
@@ -272,7 +238,6 @@ class SpanRecordRow(TypedDict):
     type: str
     name: str
     model: str | None
-    input_hashes_json: str
     output: str | None
     tokens_in: int | None
     tokens_out: int | None
@@ -281,6 +246,12 @@ class SpanRecordRow(TypedDict):
     duration_s: float
     error: str | None
     replayed: int
+
+
+class SpanRecordRow(SpanColumns):
+    """A step of an execution as it is kept: its input by hashes."""
+
+    input_hashes_json: str
 
 
 class EventRow(TypedDict):
@@ -354,63 +325,6 @@ class JournalEntryRow(TypedDict):
     format: int
 
 
-class CapabilityRow(TypedDict):
-    """A capability."""
-
-    name: str
-    description: str
-    created_at: str
-
-
-class CapabilityVersionRow(TypedDict):
-    """A published version of a capability."""
-
-    id: int
-    name: str
-    version: str
-    major: int
-    minor: int
-    patch: int
-    description: str
-    content_hash: str
-    manifest_json: str
-    agents_json: str
-    files_json: str
-    promoted_from_run: str | None
-    created_at: str
-
-
-class NewPromotion(TypedDict):
-    """A promotion before it has a row of its own."""
-
-    run_id: str
-    attempt: int
-    target_id: str
-    capability: str | None
-    agent: str | None
-    from_version: str | None
-    to_version: str | None
-    to_path: str | None
-    text: str
-    text_hash: str
-    former_text: str
-    former_hash: str
-    forced: int
-    reason: str | None
-    unmet_json: str
-    actor: str
-    at: str
-    reverts: int | None
-    pending: str | None
-
-
-class PromotionRow(NewPromotion):
-    """A text that took its place."""
-
-    id: int
-    reverted_by: int | None
-
-
 class ProgramAnswerRow(TypedDict):
     """What a DSPy program answered."""
 
@@ -419,107 +333,7 @@ class ProgramAnswerRow(TypedDict):
     answer_json: str
 
 
-class SpanRow(TypedDict):
-    """A step of an execution with its input."""
-
-    id: str
-    trace_id: str
-    parent_id: str | None
-    type: str
-    name: str
-    model: str | None
-    input: str
-    output: str | None
-    tokens_in: int | None
-    tokens_out: int | None
-    cost_usd: float | None
-    started_at: str
-    duration_s: float
-    error: str | None
-    replayed: int
-
-
-class RunSummaryRow(TypedDict):
-    """A run with the scores of its baseline and its best."""
-
-    id: str
-    name: str | None
-    status: str
-    phase: str | None
-    stop_reason: str | None
-    target_id: str
-    project: str
-    optimizer: str
-    metric_calls: int
-    metric_call_budget: int
-    cost_usd: float | None
-    attempt: int
-    baseline_val: float | None
-    best_val: float | None
-    baseline_holdout: float | None
-    best_holdout: float | None
-    holdout_lift: float | None
-    degraded: int
-    created_at: str
-    finished_at: str | None
-
-
-class LeaderboardRow(TypedDict):
-    """A candidate of a run's newest attempt, with its means."""
-
-    run_id: str
-    number: int
-    status: str
-    val_mean: float | None
-    val_n: int
-    val_best: float | None
-    train_mean: float | None
-    train_n: int
-    holdout_mean: float | None
-    holdout_n: int
-    is_best: int | None
-    text: str
-
-
-class TrialFeedRow(TypedDict):
-    """A trial as people read it."""
-
-    id: int
-    run_id: str
-    candidate: int
-    task_name: str
-    split: str
-    phase: str
-    outcome: str
-    score: float | None
-    feedback: str
-    output: str | None
-    error: str | None
-    trace_id: str | None
-    created_at: str
-
-
-class ErrorRow(TypedDict):
-    """A trial that went wrong."""
-
-    id: int
-    run_id: str
-    attempt: int
-    candidate: int
-    task_name: str
-    split: str
-    outcome: str
-    error_kind: str | None
-    error: str | None
-    was_retried: int
-    created_at: str
-
-
-TABLES: dict[str, type] = {
-    "datasets": DatasetRow,
-    "tasks": TaskRow,
-    "verifiers": VerifierRow,
-    "targets": TargetRow,
+RUN_TABLES: dict[str, type] = {
     "runs": RunRow,
     "attempts": AttemptRow,
     "phase_calls": PhaseCallsRow,
@@ -538,18 +352,6 @@ TABLES: dict[str, type] = {
     "leases": LeaseRow,
     "run_commands": CommandRow,
     "journal_entries": JournalEntryRow,
-    "capabilities": CapabilityRow,
-    "capability_versions": CapabilityVersionRow,
-    "promotions": PromotionRow,
     "program_answers": ProgramAnswerRow,
 }
 """The type of a row, by table."""
-
-VIEWS: dict[str, type] = {
-    "spans": SpanRow,
-    "run_summary": RunSummaryRow,
-    "leaderboard": LeaderboardRow,
-    "trial_feed": TrialFeedRow,
-    "errors": ErrorRow,
-}
-"""The type of a row, by view."""

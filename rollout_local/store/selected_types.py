@@ -4,43 +4,8 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from rollout_local.store.row_types import DatasetRow, ProposalRow, TrialRow, VerifierRow
-
-
-class ShortRun(TypedDict):
-    """A run without its set-up: the columns `reads.RUN_COLUMNS`."""
-
-    id: str
-    name: str | None
-    project: str
-    run_ref: str | None
-    tags_json: str
-    status: str
-    phase: str | None
-    stop_reason: str | None
-    message: str | None
-    target_id: str
-    dataset_id: int
-    optimizer: str
-    seed: int
-    metric_call_budget: int
-    metric_calls: int
-    trial_count: int
-    error_count: int
-    cost_usd: float | None
-    attempt: int
-    baseline_candidate_id: int | None
-    best_candidate_id: int | None
-    degraded: int
-    heartbeat_at: str | None
-    last_event_at: str | None
-    rev: int
-    created_at: str
-    started_at: str | None
-    finished_at: str | None
-    log_dir: str | None
-    recording: str | None
-    fingerprint: str
+from rollout_local.store.catalog_rows import DatasetRow, VerifierRow
+from rollout_local.store.row_types import ProposalRow, ShortRun, TrialRow
 
 
 class ListedRun(ShortRun):

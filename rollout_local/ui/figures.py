@@ -13,8 +13,8 @@ from rollout_local.domain.dataset import SPLITS, SplitName
 from rollout_local.domain.run import Phase, RunStatus
 from rollout_local.reports.statistics import standard_error
 from rollout_local.store import reads
+from rollout_local.store.row_types import ShortRun
 from rollout_local.store.schema import Store
-from rollout_local.store.selected_types import ShortRun
 from rollout_local.ui import queries
 from rollout_local.ui.heartbeat import duration, seconds
 from rollout_local.ui.shown_rows import CandidateMeans

@@ -14,9 +14,9 @@ from rollout_local.store import reads
 from rollout_local.store.holders import Holder
 from rollout_local.store.lease import holder_of
 from rollout_local.store.reads import RUN_COLUMNS
-from rollout_local.store.row_types import CandidateRow, RunRow
+from rollout_local.store.row_types import CandidateRow, RunRow, ShortRun
 from rollout_local.store.schema import Store
-from rollout_local.store.selected_types import CandidateId, Count, JudgedProposal, ShortRun
+from rollout_local.store.selected_types import CandidateId, Count, JudgedProposal
 from rollout_local.ui.shown_rows import (
     CandidateCells,
     CandidateText,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from rollout_local.store.row_types import SpanRow
-from rollout_local.store.selected_types import ShortRun
+from rollout_local.store.row_types import ShortRun
+from rollout_local.store.view_rows import SpanRow
 
 
 class Pulse(ShortRun):

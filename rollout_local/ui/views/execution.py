@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from rollout_local.domain.dataset import SPLITS
 from rollout_local.store import catalog, reads
-from rollout_local.store.row_types import SpanRow, TaskRow, TraceRow, TrialRow
+from rollout_local.store.catalog_rows import TaskRow
+from rollout_local.store.row_types import TraceRow, TrialRow
+from rollout_local.store.view_rows import SpanRow
 from rollout_local.ui import queries
 from rollout_local.ui.draw.marks import bar, dots
 from rollout_local.ui.heartbeat import seconds

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from rollout_local.store import row_types
+from rollout_local.store.catalog_rows import CATALOG_TABLES
+from rollout_local.store.row_types import RUN_TABLES
 from rollout_local.store.schema import Store, open_store
+from rollout_local.store.view_rows import VIEWS
+
+TABLES = {**RUN_TABLES, **CATALOG_TABLES}
 
 PYTHON = {"INTEGER": int, "REAL": float, "TEXT": str}
 
@@ -41,18 +45,18 @@ def objects(store: Store, kind: str) -> set[str]:
 
 
 def test_every_table_and_view_has_a_type(store):
-    assert set(row_types.TABLES) == objects(store, "table")
-    assert set(row_types.VIEWS) == objects(store, "view")
+    assert set(TABLES) == objects(store, "table")
+    assert set(VIEWS) == objects(store, "view")
 
 
-@pytest.mark.parametrize("name", row_types.TABLES)
+@pytest.mark.parametrize("name", TABLES)
 def test_a_tables_type_is_its_columns(store, name):
-    assert declared(row_types.TABLES[name]) == columns(store, name)
+    assert declared(TABLES[name]) == columns(store, name)
 
 
-@pytest.mark.parametrize("name", row_types.VIEWS)
+@pytest.mark.parametrize("name", VIEWS)
 def test_a_views_type_is_its_columns(store, name):
-    seen, said = columns(store, name), declared(row_types.VIEWS[name])
+    seen, said = columns(store, name), declared(VIEWS[name])
     assert set(said) == set(seen)
     for column, (kind, _) in seen.items():  # of a view SQLite does not say what may be missing
         assert kind in (None, said[column][0]), column
