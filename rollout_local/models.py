@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import orjson
 
@@ -118,24 +118,38 @@ def complete(
     )
 
 
+class StreamedFunction(TypedDict):
+    """The function that is called; its arguments are JSON."""
+
+    name: str
+    arguments: str
+
+
+class StreamedCall(TypedDict):
+    """A tool call, as `model_dump` of one that was not streamed."""
+
+    id: str | None
+    type: Literal["function"]
+    function: StreamedFunction
+
+
 def _put_together(chunks: Iterable[Any]) -> Completion:
     """What was streamed. (litellm's own builder prints, and says 0 where no usage was given.)"""
-    text, calls, usage = "", dict[int, dict[str, Any]](), None
+    text, calls, usage = "", dict[int, StreamedCall](), None
     for chunk in chunks:
         usage = getattr(chunk, "usage", None) or usage
         for choice in chunk.choices[:1]:
             text += choice.delta.content or ""
             for piece in choice.delta.tool_calls or ():
-                call = calls.setdefault(piece.index, {"id": None, "type": "function", "function": dict(_NO_CALL)})
+                call = calls.setdefault(
+                    piece.index, {"id": None, "type": "function", "function": {"name": "", "arguments": ""}}
+                )
                 call["id"] = piece.id or call["id"]
                 call["function"]["name"] += piece.function.name or ""
                 call["function"]["arguments"] += piece.function.arguments or ""
     return Completion(
         text, getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None), tuple(calls.values())
     )
-
-
-_NO_CALL = {"name": "", "arguments": ""}
 
 
 def package_problem(model: str, params: Mapping[str, object]) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from rollout_local.domain.identity import canonical_json
 from rollout_local.errors import InputError, NotFound
@@ -16,7 +15,7 @@ from rollout_local.planning import environment, trust
 from rollout_local.planning.fingerprint import require_same
 from rollout_local.planning.setup import Setup, insert, source_difference
 from rollout_local.planning.target import find_again
-from rollout_local.runs.log_dir import read_run, stored_parts
+from rollout_local.runs.log_dir import RunDocument, read_run, stored_parts
 from rollout_local.store import reads
 from rollout_local.store.schema import Store
 
@@ -56,11 +55,19 @@ def matching(log_dir: Path, setup: Setup) -> bool:
     return True
 
 
-def _setup(document: dict[str, Any], log_dir: Path, folder: Path, *, trusted: bool) -> Setup:
+def _setup(document: RunDocument, log_dir: Path, folder: Path, *, trusted: bool) -> Setup:
     parts = stored_parts(document, log_dir)
     if not trusted:
-        trust.require_sealed(document.get("confirmed"), str(document["run_id"]), parts["config"], parts["specs"])
-    config = parts["config"].model_copy(update={"log_dir": str(log_dir)})
+        trust.require_sealed(document.get("confirmed"), str(document["run_id"]), parts.config, parts.specs)
+    config = parts.config.model_copy(update={"log_dir": str(log_dir)})
     with environment.for_target(config, offline_keys=False):
         target = find_again(config, str(document["target"]["source"]), config.target_url, folder)
-    return Setup(**{**parts, "config": config}, target=target)
+    return Setup(
+        config=config,
+        target=target,
+        dataset=parts.dataset,
+        val_dataset=parts.val_dataset,
+        split=parts.split,
+        specs=parts.specs,
+        budget=parts.budget,
+    )

@@ -12,8 +12,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict, cast
 
 from pydantic import ValidationError
 
@@ -36,6 +37,48 @@ FORMAT = 1
 RUN, CHECKPOINT, CANDIDATES = "run.json", "checkpoint.json", "candidates"
 
 
+class TargetDocument(TypedDict):
+    """The target in a `run.json`; `source` without credentials."""
+
+    id: str
+    kind: str
+    source: str
+    source_hash: str
+    baseline: Mapping[str, str]
+
+
+class RunDocument(TypedDict):
+    """A `run.json`, as far as it is whole: what was dumped of a value is checked where it becomes one again."""
+
+    format: int
+    run_id: str
+    attempt: int
+    created_at: str
+    confirmed: NotRequired[str | None]
+    fingerprint: str
+    inputs: dict[str, object]
+    versions: Mapping[str, str]
+    config: object
+    dataset: object
+    val_dataset: object
+    split: object
+    budget: int
+    verifiers: list[object]
+    target: TargetDocument
+
+
+@dataclass(frozen=True)
+class StoredParts:
+    """What a `run.json` says of a run beside its target."""
+
+    config: RunConfig
+    dataset: Dataset
+    val_dataset: Dataset | None
+    split: Split
+    specs: list[VerifierSpec]
+    budget: int
+
+
 class LogDir:
     """The folder of one run; writes are whole files."""
 
@@ -48,7 +91,7 @@ class LogDir:
     def write_run(self, run: RunRow, setup: Setup, attempt: int) -> None:
         """Everything that the run was set up with."""
         self._make()
-        self._write(self.path / RUN, {
+        document: RunDocument = {
             "format": FORMAT, "run_id": run["id"], "attempt": attempt, "created_at": run["created_at"],
             "confirmed": trust.seal_of(run["id"], setup.config, setup.specs, None),
             "fingerprint": run["fingerprint"], "inputs": StoredRun(run).inputs, "versions": versions(),
@@ -59,7 +102,8 @@ class LogDir:
             "target": {"id": setup.target.id, "kind": setup.target.kind,
                        "source": self._redactor.text(setup.target.source), "source_hash": setup.target.source_hash,
                        "baseline": setup.target.baseline.components},
-        })  # fmt: skip
+        }  # fmt: skip
+        self._write(self.path / RUN, document)
 
     def write_checkpoint(self, position: Mapping[str, object]) -> None:
         """Where the run stands: phase, step, executions, best so far."""
@@ -116,31 +160,32 @@ def _for_owner(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def read_run(path: Path) -> dict[str, Any]:
+def read_run(path: Path) -> RunDocument:
     """The `run.json` of a log_dir; raises `InputError` where there is none or it is not one of ours."""
     file = path / RUN
     if not file.exists():
         msg = f"{path} has no {RUN}, so it is not the log_dir of a run; `rollout optimize show RUN` names it"
         raise InputError(msg)
-    document = parse_json(read_text(file), file)
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
+    found = parse_json(read_text(file), file)
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
         msg = f"{file} is not a run of this version of rollout-local (format {FORMAT})"
         raise InputError(msg)
+    document: RunDocument = cast("RunDocument", found)
     return document
 
 
-def stored_parts(document: Mapping[str, Any], where: Path) -> dict[str, Any]:
+def stored_parts(document: RunDocument, where: Path) -> StoredParts:
     """Config, dataset, val dataset, split, verifiers and budget of a `run.json`, as values."""
     try:
         val = document["val_dataset"]
-        return {
-            "config": RunConfig.model_validate(document["config"]),
-            "dataset": Dataset.model_validate(document["dataset"]),
-            "val_dataset": Dataset.model_validate(val) if val else None,
-            "split": Split.model_validate(document["split"]),
-            "specs": [VerifierSpec.model_validate(spec) for spec in document["verifiers"]],
-            "budget": int(document["budget"]),
-        }
+        return StoredParts(
+            config=RunConfig.model_validate(document["config"]),
+            dataset=Dataset.model_validate(document["dataset"]),
+            val_dataset=Dataset.model_validate(val) if val else None,
+            split=Split.model_validate(document["split"]),
+            specs=[VerifierSpec.model_validate(spec) for spec in document["verifiers"]],
+            budget=int(document["budget"]),
+        )
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         msg = f"{where / RUN} is damaged ({str(error).splitlines()[0]}); the run cannot be rebuilt from it"
         raise InputError(msg) from error

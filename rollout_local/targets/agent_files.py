@@ -13,10 +13,9 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 from pydantic import Field
 
@@ -131,7 +130,27 @@ def normalised(text: str) -> str:
     return raw[_after_blank(raw, 0) :].rstrip().decode("utf-8")
 
 
-def columns(capability: Capability) -> dict[str, Any]:
+class KeptFile(TypedDict, total=False):
+    """A file in `files_json` that is more than its text."""
+
+    text: str
+    base64: str
+    executable: bool
+
+
+class VersionColumns(TypedDict):
+    """The columns of `capability_versions` that hold a capability."""
+
+    name: str
+    version: str
+    description: str
+    content_hash: str
+    manifest_json: str
+    agents_json: str
+    files_json: str
+
+
+def columns(capability: Capability) -> VersionColumns:
     """The columns of `capability_versions` that hold a capability."""
     said = capability.model_dump(include={"author", "tools", "skills"})
     agents = [agent.model_dump() for agent in capability.agents]
@@ -146,9 +165,9 @@ def columns(capability: Capability) -> dict[str, Any]:
     }
 
 
-def of_row(row: Mapping[str, Any]) -> Capability:
+def of_row(row: VersionColumns) -> Capability:
     """The capability of a row of `capability_versions`."""
-    files = json.loads(row["files_json"])
+    files: dict[str, str | KeptFile] = json.loads(row["files_json"])
     return Capability(
         name=row["name"],
         version=row["version"],
@@ -171,8 +190,9 @@ def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-def _written(raw: bytes, executable: bool) -> str | dict[str, Any]:
+def _written(raw: bytes, executable: bool) -> str | KeptFile:
     """A file in `files_json`: its text; an object where it is no UTF-8, or is executable."""
+    entry: KeptFile
     try:
         entry = {"text": raw.decode("utf-8")}
     except UnicodeDecodeError:
@@ -182,7 +202,7 @@ def _written(raw: bytes, executable: bool) -> str | dict[str, Any]:
     return entry.get("text", entry)
 
 
-def _read(entry: str | Mapping[str, str]) -> bytes:
+def _read(entry: str | KeptFile) -> bytes:
     if isinstance(entry, str):
         return entry.encode("utf-8")
     return entry["text"].encode("utf-8") if "text" in entry else base64.b64decode(entry["base64"])

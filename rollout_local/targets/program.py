@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from rollout_local.domain.dataset import Task
 from rollout_local.domain.identity import canonical_json
@@ -156,7 +156,7 @@ class ProgramTarget(Decorated):
 
     def recall(self, record: Mapping[str, object], candidate: Candidate) -> ProgramAnswer:
         """The answer that `record` keeps."""
-        return program_records.decode(record, self.with_texts(candidate))
+        return program_records.decode(cast("program_records.AnswerRecord", record), self.with_texts(candidate))
 
     @contextmanager
     def sampled(self, models: Mapping[str, object]) -> Iterator[None]:

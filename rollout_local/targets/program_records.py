@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from rollout_local.domain.identity import canonical_json
 from rollout_local.domain.program import PredictorCall, ProgramAnswer, Unparsed
+
+
+class AnswerRecord(TypedDict):
+    """An answer as JSON: each call as predictor, inputs and outputs, `unparsed` as the fields of `Unparsed`."""
+
+    value: Any
+    is_prediction: bool
+    calls: list[list[Any]]
+    objectives: dict[str, float]
+    bare: NotRequired[bool]
+    unparsed: NotRequired[list[Any]]
 
 
 def answer_of(
@@ -61,9 +72,9 @@ def name_of(program: Any, signature: object) -> str:
     return "(none of the program's own)"
 
 
-def encode(answer: ProgramAnswer, program: Any) -> dict[str, Any] | None:
+def encode(answer: ProgramAnswer, program: Any) -> AnswerRecord | None:
     """`answer` as JSON, or None where reading it back would give another one."""
-    record = {
+    record: AnswerRecord = {
         "value": plain(answer.value),
         "is_prediction": answer.is_prediction,
         "calls": [[call.predictor, plain(call.inputs), plain(call.outputs)] for call in answer.calls],
@@ -83,7 +94,7 @@ def encode(answer: ProgramAnswer, program: Any) -> dict[str, Any] | None:
     return record if same is True else None
 
 
-def decode(record: Mapping[str, Any], program: Any) -> ProgramAnswer:
+def decode(record: AnswerRecord, program: Any) -> ProgramAnswer:
     """The answer that a record keeps, its fields in the types that the program's signatures declare."""
     signatures = {name: predictor.signature for name, predictor in program.named_predictors()}
     calls = tuple(

@@ -44,12 +44,12 @@ def written(setup: Setup, store: Store, tmp_path: Path) -> Path:
 def test_what_is_written_reads_back_as_the_same_values(written: Path, setup: Setup) -> None:
     document = read_run(written)
     parts = stored_parts(document, written)
-    assert parts["config"] == setup.config
-    assert parts["split"].names("val") == setup.split.names("val")
-    assert parts["dataset"].content_hash == setup.dataset.content_hash
-    assert parts["val_dataset"] is None
-    assert [spec.content_hash for spec in parts["specs"]] == [spec.content_hash for spec in setup.specs]
-    assert parts["budget"] == 9
+    assert parts.config == setup.config
+    assert parts.split.names("val") == setup.split.names("val")
+    assert parts.dataset.content_hash == setup.dataset.content_hash
+    assert parts.val_dataset is None
+    assert [spec.content_hash for spec in parts.specs] == [spec.content_hash for spec in setup.specs]
+    assert parts.budget == 9
     assert "def answer" in document["target"]["source"]
     assert document["versions"]["dspy"]
 
@@ -75,7 +75,7 @@ def test_a_log_dir_that_goes_under_a_running_run_stops_it_and_none_is_made_in_it
 def test_a_val_dataset_reads_back_too(written: Path, setup: Setup) -> None:
     document = read_run(written)
     parts = stored_parts({**document, "val_dataset": document["dataset"]}, written)
-    assert parts["val_dataset"].content_hash == setup.dataset.content_hash
+    assert parts.val_dataset.content_hash == setup.dataset.content_hash
 
 
 def test_a_file_is_replaced_whole_and_no_draft_stays(tmp_path: Path) -> None:
