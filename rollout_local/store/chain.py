@@ -24,7 +24,7 @@ from rollout_local.errors import StoreError
 from rollout_local.store.row_types import JournalEntryRow
 from rollout_local.store.selected_types import ChainEnd, ChainLink, RunId, Sequenced
 
-if TYPE_CHECKING:  # the schema's migrations call this module
+if TYPE_CHECKING:  # `migrations`, which `schema` imports, calls this module
     from rollout_local.store.schema import Store
 
 _FIRST: dict[str, tuple[str, ...]] = {

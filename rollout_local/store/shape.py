@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 from sqlite_utils import Database
 
-from rollout_local.store.schema import Store, migrations
+from rollout_local.store.migrations import migrations
+from rollout_local.store.schema import Store
 
 _OBJECTS = "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL"
 _COLUMNS = 'SELECT name, type, "notnull", dflt_value, pk FROM pragma_table_info(?)'

@@ -8,7 +8,7 @@ import pytest
 from rollout_local.domain.run import CandidateStatus, Phase
 from rollout_local.store import lifecycle, reads
 from rollout_local.store.ddl import TABLES, TRIGGERS, VIEWS
-from rollout_local.store.schema import DROPPED_INDEXES
+from rollout_local.store.migrations import DROPPED_INDEXES
 from tests.unit.store.conftest import AT, add_candidate, begin, trial
 
 PROMISED = {

@@ -25,7 +25,8 @@ from rollout_local.domain.run import RunStatus
 from rollout_local.planning import trust
 from rollout_local.reports.digest import digest
 from rollout_local.store import queue, reads, schema
-from rollout_local.store.schema import migrations, open_store
+from rollout_local.store.migrations import migrations
+from rollout_local.store.schema import open_store
 from tests.conftest import ROOT, fresh_targets
 
 LANDED = sorted((ROOT / "tests/landed").glob("*.tar.gz"), key=lambda path: path.name)
