@@ -20,7 +20,7 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, NotRequired, TypedDict, cast
 
 from rollout_local.bundle import archives
 from rollout_local.documents import parse_json
@@ -36,6 +36,30 @@ _FILE_NAME = re.compile(r"recording(-\d+)?\.yaml|run\.json|target\.(py|json)")
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
+class Member(TypedDict):
+    """What a manifest says of a member."""
+
+    sha256: str
+    bytes: int
+
+
+class BundleHead(TypedDict):
+    """What a manifest says of the run; `tables` are digests."""
+
+    run_id: str
+    digest: str
+    digest_format: NotRequired[int]
+    tables: Mapping[str, str]
+    versions: Mapping[str, str]
+
+
+class BundleManifest(BundleHead):
+    """A manifest, as far as it is whole: `unpack` compares its members, an import its digests."""
+
+    format: int
+    members: dict[str, Member]
+
+
 def pack(members: Mapping[str, bytes]) -> bytes:
     """The archive of these members: the same members, the same bytes."""
     buffer = io.BytesIO()
@@ -47,14 +71,16 @@ def pack(members: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def described(head: Mapping[str, object], members: Mapping[str, bytes]) -> bytes:
+def described(head: BundleHead, members: Mapping[str, bytes]) -> bytes:
     """The manifest over these members."""
-    listed = {name: {"sha256": _sha256(data), "bytes": len(data)} for name, data in sorted(members.items())}
-    document = {"format": FORMAT, **head, "members": listed}
+    listed: dict[str, Member] = {
+        name: {"sha256": _sha256(data), "bytes": len(data)} for name, data in sorted(members.items())
+    }
+    document: BundleManifest = {"format": FORMAT, **head, "members": listed}
     return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
-def unpack(file: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+def unpack(file: Path) -> tuple[BundleManifest, dict[str, bytes]]:
     """The manifest and the members, every hash compared; `InputError` names the member that is not whole."""
     members = archives.read(file, LIMITS)
     manifest = _manifest(file, members)
@@ -99,7 +125,7 @@ def _line(row: Mapping[str, object]) -> str:
     return json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
 
 
-def _manifest(file: Path, members: Mapping[str, bytes]) -> dict[str, Any]:
+def _manifest(file: Path, members: Mapping[str, bytes]) -> BundleManifest:
     if MANIFEST not in members:
         _refuse(f"{file} has no {MANIFEST}, so it is not a bundle; `rollout optimize export RUN --bundle` makes one")
     try:
@@ -110,7 +136,7 @@ def _manifest(file: Path, members: Mapping[str, bytes]) -> dict[str, Any]:
         _refuse(f"{file}: {MANIFEST} is not of this version of rollout-local (format {FORMAT})")
     if not isinstance(document.get("members"), dict) or not RUN_ID.fullmatch(str(document.get("run_id"))):
         _refuse(f"{file}: {MANIFEST} names no members, or no run")
-    return document
+    return cast("BundleManifest", document)
 
 
 def _require_canonical(file: Path, members: Mapping[str, bytes]) -> None:

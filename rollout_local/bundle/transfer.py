@@ -14,7 +14,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
 
 from rollout_local.bundle import package
 from rollout_local.domain.run import RunStatus
@@ -75,7 +74,7 @@ def export_bundle(store: Store, reference: str, file: Path, folder: Path) -> Exp
         members = _files(run, tables, folder)
     _make_at_home(_run_of(tables), members)
     members |= package.rows_to_members(tables)
-    head = {
+    head: package.BundleHead = {
         "run_id": run["id"],
         "digest": found.digest,
         "digest_format": found.format,
@@ -135,7 +134,7 @@ def _require_still(store: Store, run: RunRow) -> None:
 def _files(run: RunRow, tables: run_tables.Tables, folder: Path) -> dict[str, bytes]:
     """The recording, what the log_dir says of the set-up, and the target's source."""
     name = "target.json" if StoredRun(run).written.get("target_url") else "target.py"
-    found = {f"{package.FILES}{name}": str(tables["targets"][0]["source"]).encode("utf-8", "replace")}
+    found = {f"{package.FILES}{name}": str(run_tables.typed(tables)["targets"][0]["source"]).encode("utf-8", "replace")}
     if run["recording"] is not None:
         recording = folder / run["recording"]
         if not recording.is_file():
@@ -150,7 +149,7 @@ def _files(run: RunRow, tables: run_tables.Tables, folder: Path) -> dict[str, by
 
 def _run_of(tables: run_tables.Tables) -> RunRow:
     """The row of the run, as far as it is one: what a bundle says is checked when it is inserted."""
-    return cast("RunRow", tables["runs"][0])
+    return run_tables.typed(tables)["runs"][0]
 
 
 def _recording_name(run: RunRow) -> str:
@@ -183,15 +182,16 @@ def _source_files(tables: run_tables.Tables) -> dict[str, bytes]:
     """The files of the module that registered the target, each at its place; none for a target of another kind."""
     if not StoredRun(_run_of(tables)).written.get("modules"):
         return {}
-    text = str(tables["targets"][0]["source"])
+    text = str(run_tables.typed(tables)["targets"][0]["source"])
     return {f"{KEPT_SOURCE}/{path}": source.encode("utf-8", "replace") for path, source in files_of(text).items()}
 
 
-def _require_run(file: Path, manifest: Mapping[str, object], tables: run_tables.Tables) -> None:
-    if [row.get("id") for row in tables["runs"]] != [manifest["run_id"]]:
+def _require_run(file: Path, manifest: package.BundleManifest, tables: run_tables.Tables) -> None:
+    runs = run_tables.typed(tables)["runs"]
+    if [run.get("id") for run in runs] != [manifest["run_id"]]:
         msg = f"{file}: tables/runs.jsonl is not of the run that the manifest names"
         raise InputError(msg)
-    status = tables["runs"][0].get("status")
+    status = runs[0].get("status")
     if status not in _STILL:
         msg = (
             f"{file}: its run says that it is {status}; an import brings a run that stands still: pause it where it "
@@ -211,7 +211,7 @@ def _require_unchanged(store: Store, run_id: str, tables: run_tables.Tables, fil
         raise Refused(msg)
 
 
-def _require_digest(store: Store, manifest: Mapping[str, Any], file: Path) -> None:
+def _require_digest(store: Store, manifest: package.BundleManifest, file: Path) -> None:
     """The chain holds and the digest is what it was, as seen in the transaction that is about to be committed."""
     problem = next(chain.problems(store, manifest["run_id"]), None)
     if problem is not None:

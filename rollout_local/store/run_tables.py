@@ -14,17 +14,33 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from rollout_local.domain.dataset import SPLITS
 from rollout_local.domain.identity import text_hash
 from rollout_local.domain.verdict import VerifierSpec
 from rollout_local.errors import InputError
 from rollout_local.store import catalog, chain
+from rollout_local.store.catalog_rows import DatasetRow, TargetRow, VerifierRow
+from rollout_local.store.row_types import RunRow, SpanRecordRow, TextRow, TraceRow
 from rollout_local.store.schema import Store
 
 Row = dict[str, Any]
 Tables = dict[str, list[Row]]
+
+
+class RunRows(TypedDict):
+    """The tables that are looked into by name, as far as their rows are whole: `insert` checks what a bundle brings."""
+
+    datasets: list[DatasetRow]
+    verifiers: list[VerifierRow]
+    targets: list[TargetRow]
+    runs: list[RunRow]
+    traces: list[TraceRow]
+    texts: list[TextRow]
+    span_records: list[SpanRecordRow]
+
+
 Ids = dict[str, dict[int, int]]
 
 
@@ -130,6 +146,11 @@ def gather(store: Store, run_id: str) -> Tables:
     return {table.name: [_renumbered(table, row, ids) for row in found[table.name]] for table in TABLES}
 
 
+def typed(tables: Tables) -> RunRows:
+    """The same rows by the types of their tables."""
+    return cast("RunRows", tables)
+
+
 def difference(ours: Tables, theirs: Tables) -> str | None:
     """The first table in which two gathered runs differ, or None. Columns that only we have do not count.
 
@@ -179,7 +200,7 @@ class _Insertion:
                     self._insert(table.name, _renumbered(table, row, self.ids))
         self._finish_run()
         self._require_content()
-        chain.complete(self.db, self.tables["runs"][0]["id"])
+        chain.complete(self.db, typed(self.tables)["runs"][0]["id"])
 
     def _number(self, table: RunTable, rows: Sequence[Row]) -> None:
         """Give out the next free row ids; where a shared row is there already, the one that it has."""
@@ -235,14 +256,15 @@ class _Insertion:
 
     def _require_content(self) -> None:
         """What other runs may share is what its hash says."""
-        for row in self.tables["datasets"]:
-            seen = catalog.load_dataset(self.store, self.ids["datasets"][row["id"]]).content_hash
-            _require_hash("datasets", row["content_hash"], seen)
-        for row in self.tables["verifiers"]:
-            seen = VerifierSpec.model_validate_json(row["spec_json"]).content_hash
-            _require_hash("verifiers", row["content_hash"], seen)
-        for row in self.tables["texts"]:
-            _require_hash("texts", row["hash"], text_hash(row["text"]))
+        rows = typed(self.tables)
+        for dataset in rows["datasets"]:
+            seen = catalog.load_dataset(self.store, self.ids["datasets"][dataset["id"]]).content_hash
+            _require_hash("datasets", dataset["content_hash"], seen)
+        for verifier in rows["verifiers"]:
+            seen = VerifierSpec.model_validate_json(verifier["spec_json"]).content_hash
+            _require_hash("verifiers", verifier["content_hash"], seen)
+        for text in rows["texts"]:
+            _require_hash("texts", text["hash"], text_hash(text["text"]))
 
 
 _SHARED = ("datasets", "verifiers", "targets")
@@ -257,10 +279,11 @@ def _require_hash(name: str, said: str, seen: str) -> None:
 
 def _require_one_run(tables: Tables) -> None:
     """Every row belongs to the one run, and every span to one of its traces."""
-    run_ids = [row.get("id") for row in tables["runs"]]
-    owners = {row["run_id"] for rows in tables.values() for row in rows if "run_id" in row}
-    traces = {row.get("id") for row in tables["traces"]}
-    spanned = {row["trace_id"] for row in tables["span_records"]}
+    rows = typed(tables)
+    run_ids = [run.get("id") for run in rows["runs"]]
+    owners = {row["run_id"] for table in tables.values() for row in table if "run_id" in row}
+    traces = {trace.get("id") for trace in rows["traces"]}
+    spanned = {span["trace_id"] for span in rows["span_records"]}
     if len(run_ids) != 1 or owners - set(run_ids) or spanned - traces:
         msg = "its rows belong to more than one run"
         raise InputError(msg)
