@@ -54,7 +54,7 @@ def ensemble(
     *,
     db: str | Path = "rollout.db",
     folder: str | Path | None = None,
-    reduce_fn: Callable[..., Any] | None = None,
+    reduce_fn: Callable[..., object] | None = None,
     size: int | None = None,
 ) -> object:
     """A `dspy.Ensemble` of the programs on the Pareto frontier of a run: those best on at least one val task.

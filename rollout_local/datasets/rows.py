@@ -108,7 +108,7 @@ def _check_manifest(raw: Mapping[str, Any], where: Path) -> None:
         _refuse(f'{where}: "data_schema" must map columns to types')
 
 
-def _files(raw: Mapping[str, Any], root: Path) -> list[tuple[str, Path]]:
+def _files(raw: Mapping[str, object], root: Path) -> list[tuple[str, Path]]:
     """The data files in order, each with the name of its split (empty: none)."""
     splits, files = raw.get("splits"), raw.get("files")
     if splits is not None:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def canonical_json(value: Any) -> str:
+def canonical_json(value: object) -> str:
     """The one JSON text of `value`: sorted keys, no spaces, no escapes that JSON does not ask for.
 
     Raises `ValueError` for NaN and infinities and `TypeError` for what JSON cannot say.
@@ -23,7 +23,7 @@ def canonical_json(value: Any) -> str:
     return json.dumps(_canonical(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-def content_hash(value: Any) -> str:
+def content_hash(value: object) -> str:
     """`sha256:<64 hex digits>` over the canonical JSON of `value`."""
     return text_hash(canonical_json(value))
 

@@ -126,7 +126,7 @@ def as_result(returned: Any) -> AgentResult:
     return result.model_copy(update={"output": output, "metadata": kept_metadata(result.metadata)})
 
 
-def _read(returned: Any) -> AgentResult:
+def _read(returned: object) -> AgentResult:
     if isinstance(returned, AgentResult):  # it may be of a class of the target's, or made without a check
         returned = {name: value for name, value in vars(returned).items() if name in AgentResult.model_fields}
     if isinstance(returned, str):

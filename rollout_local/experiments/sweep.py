@@ -50,7 +50,7 @@ class Group(TypedDict):
     lift_sd: float | None
 
 
-def cells(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+def cells(grid: Mapping[str, Sequence[object]]) -> Iterator[dict[str, Any]]:
     """Every combination of the grid, in the order in which it is written."""
     names = list(grid)
     for values in itertools.product(*(grid[name] for name in names)):
@@ -100,7 +100,7 @@ def _group(settings: Mapping[str, object], group: Sequence[Cell]) -> Group:
 
 
 def _run(
-    folder: Path, store: Store, settings: Mapping[str, object], changes: Mapping[str, Any], watch: Watch | None
+    folder: Path, store: Store, settings: Mapping[str, object], changes: Mapping[str, object], watch: Watch | None
 ) -> Cell:
     manifest = read_manifest(folder)
     name = f"{manifest.name}-{content_hash(dict(settings))[7:15]}"

@@ -130,7 +130,7 @@ def _marked(value: object) -> object:
     return [_marked(item) for item in value] if isinstance(value, list) else value
 
 
-def _unmarked(value: Any) -> Any:
+def _unmarked(value: object) -> Any:
     if isinstance(value, list):
         return [_unmarked(item) for item in value]
     if not isinstance(value, dict):

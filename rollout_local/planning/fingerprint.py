@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from rollout_local.domain.dataset import Dataset, Split
 from rollout_local.domain.experiment import differences
@@ -65,7 +64,7 @@ def inputs(
 
 
 def require_same(
-    locked: Mapping[str, Any], seen: Mapping[str, Any], accepted: Collection[str], explain: Mapping[str, str]
+    locked: Mapping[str, object], seen: Mapping[str, object], accepted: Collection[str], explain: Mapping[str, str]
 ) -> list[str]:
     """Compare two sets of inputs. Returns the accepted changes; raises `InputError` naming the first other one.
 

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from rollout_local.clock import new_run_id, now
 from rollout_local.datasets.rows import is_rows, read_dataset, read_rows
@@ -212,7 +212,7 @@ def insert(store: Store, setup: Setup, run_id: str | None = None) -> RunRow:
     return reads.run(store, run_id)
 
 
-def load(store: Store, run: RunRow, folder: Path, changes: Mapping[str, Any], *, trusted: bool = False) -> Setup:
+def load(store: Store, run: RunRow, folder: Path, changes: Mapping[str, object], *, trusted: bool = False) -> Setup:
     """The setup of a stored run; `changes` replace operational settings of its config for this time.
 
     Raises `NotConfirmed` for a run from elsewhere, unless the caller knows that it is `trusted`.

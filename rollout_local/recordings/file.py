@@ -201,7 +201,7 @@ class Tape:
         self._closed = self.survey.closed
         self._cut()
 
-    def _begin(self, manifest: Mapping[str, Any]) -> None:
+    def _begin(self, manifest: Mapping[str, object]) -> None:
         fields = {"format": FORMAT, **manifest}
         head = _FIRST + _MANIFEST + orjson.dumps(fields, option=orjson.OPT_SORT_KEYS) + b"\n" + _LIST
         os.ftruncate(self._file, 0)

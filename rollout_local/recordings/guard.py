@@ -19,7 +19,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from rollout_local.errors import Paused, RecordingMiss
 from rollout_local.recordings import scopes
@@ -86,7 +85,7 @@ def no_sockets(*, switches: bool = True, programs: bool = True) -> Iterator[list
     attempts: list[str] = []
     process = os.getpid()
 
-    def stop(event: str, args: tuple[Any, ...]) -> None:
+    def stop(event: str, args: tuple[object, ...]) -> None:
         if event in CHILDREN:
             _stop_children(event, args, programs=programs)
             return
@@ -122,7 +121,7 @@ def none_from_here() -> Iterator[None]:
     """Stop every connection of this thread with `RecordingMiss`, for code that is only looked at."""
     mine = threading.get_ident()
 
-    def stop(event: str, args: tuple[Any, ...]) -> None:
+    def stop(event: str, args: tuple[object, ...]) -> None:
         if event not in CHILDREN and threading.get_ident() == mine:
             msg = f"nothing is asked while a run is checked, but something tried to reach {_destination(event, args)}"
             raise RecordingMiss(msg)
@@ -164,7 +163,7 @@ class Doors:
         host = host.lower().strip("[]")
         return is_loopback(host) or host in self._names or host in self._addresses
 
-    def check(self, event: str, args: tuple[Any, ...]) -> None:
+    def check(self, event: str, args: tuple[object, ...]) -> None:
         """The rule of the audit hook. Raises `ConnectionRefusedError`, or `Paused` for a child process."""
         if getattr(self._asking, "now", False):
             return

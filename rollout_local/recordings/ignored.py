@@ -31,7 +31,7 @@ class Ignored:
     paths: tuple[Path, ...]
     patterns: tuple[tuple[Path, re.Pattern[str]], ...]
 
-    def without(self, content: Any) -> Any:
+    def without(self, content: object) -> Any:
         """The body's content without what is ignored."""
         if self.anywhere:
             content = _strip(content, self.anywhere)

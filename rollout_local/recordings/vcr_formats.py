@@ -174,7 +174,7 @@ def _url(request: Mapping[str, Any]) -> str:
     return f"{scheme}://{request['host']}{shown}{request['path']}"
 
 
-def _answer(response: Mapping[str, Any]) -> tuple[Answer, str]:
+def _answer(response: Mapping[str, object]) -> tuple[Answer, str]:
     code, reason = _status(response)
     headers = _headers(response.get("headers"))
     encoding = next((value for name, value in headers if name.lower() == "content-encoding"), "")

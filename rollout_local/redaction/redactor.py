@@ -103,7 +103,7 @@ class Redactor:
         cleaned = self.clean(data)
         return value if cleaned is data else cleaned.decode("utf-8", "surrogatepass")
 
-    def document(self, value: Any, *, by_name: bool = False) -> Any:
+    def document(self, value: object, *, by_name: bool = False) -> Any:
         """A JSON value with clean texts and names; `by_name` also without what stands under names of credentials."""
         if isinstance(value, str):
             return self.text(value)

@@ -248,7 +248,7 @@ class Attempt:
         self._step += 1
         return self.reflector.reflect(input_hash, occurrence, produce, step=self._step)
 
-    def _judge(self, input_hash: str, occurrence: int, produce: Callable[[], Any]) -> Any:
+    def _judge(self, input_hash: str, occurrence: int, produce: Callable[[], object]) -> Any:
         return self.reflector.reflect(input_hash, occurrence, produce, "judgement", step=self._step)
 
     def _began(self, _event: Began) -> None:

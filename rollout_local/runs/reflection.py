@@ -56,7 +56,7 @@ class Reflector:
     """Whether a request in a scope has anybody to answer it: not in a replay of a recording that lacks it."""
 
     def reflect(
-        self, input_hash: str, occurrence: int, produce: Callable[[], Any], kind: str = "reflection", *, step: int
+        self, input_hash: str, occurrence: int, produce: Callable[[], object], kind: str = "reflection", *, step: int
     ) -> Any:
         """What `produce()` returned for this input, now or before. Pauses the run where the provider is down.
 
@@ -79,7 +79,7 @@ class Reflector:
         record = trace.record if tried.exchanges or kind == "reflection" else None
         return self.journal.add_reflection(input_hash, occurrence, asked.reply, record, now(), step)
 
-    def _once(self, name: str, produce: Callable[[], Any], number: int) -> Tried[_Asked]:
+    def _once(self, name: str, produce: Callable[[], object], number: int) -> Tried[_Asked]:
         started, begun = time.time(), time.perf_counter()
         reply, error = self._ask(name, produce, again=number > 1)
         exchanges = self.wire.take(name)
@@ -99,7 +99,7 @@ class Reflector:
             return True
         return not self.journal.has_trials() and self.answerable(_scope_name(kind, input_hash, 0))
 
-    def _ask(self, name: str, produce: Callable[[], Any], *, again: bool) -> tuple[object, Exception | None]:
+    def _ask(self, name: str, produce: Callable[[], object], *, again: bool) -> tuple[object, Exception | None]:
         try:
             with scope(name, restart=again):
                 return produce(), None

@@ -74,7 +74,7 @@ def execute(
     *,
     folder: Path,
     watch: Watch | None = None,
-    changes: Mapping[str, Any] | None = None,
+    changes: Mapping[str, object] | None = None,
     fresh: bool = False,
     accepted: Sequence[str] = (),
     stop: StopFlag | None = None,

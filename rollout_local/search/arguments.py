@@ -70,7 +70,7 @@ class Table:
                 found.append(Argument(name, _default(parameter), self.refused.get(name)))
         return found
 
-    def check(self, given: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    def check(self, given: Mapping[str, object], where: str = "") -> dict[str, Any]:
         """`given`, typed. Raises `InputError` naming the first argument that is unknown, refused or of the wrong type.
 
         `outer.inner` is taken as the inner argument of a mapping.
@@ -96,7 +96,7 @@ class Table:
             for name, value in arguments.items()
         }
 
-    def _typed(self, name: str, value: Any, where: str) -> Any:
+    def _typed(self, name: str, value: object, where: str) -> Any:
         if name not in self.types:
             return value
         try:
@@ -131,7 +131,7 @@ def _default(parameter: inspect.Parameter) -> str:
     return "required" if parameter.default is inspect.Parameter.empty else repr(parameter.default)
 
 
-def by_name(value: Any) -> object:
+def by_name(value: object) -> object:
     """A function or class as `module:name`, so that it can be stored; anything else as it is."""
     if callable(value) and hasattr(value, "__qualname__"):
         if "<" in value.__qualname__ or "." in value.__qualname__ or value.__module__ == "__main__":
@@ -141,7 +141,7 @@ def by_name(value: Any) -> object:
     return value
 
 
-def _made(value: Any) -> object:
+def _made(value: object) -> object:
     """What `module:function` names, a class called without arguments; anything else as it is."""
     if not isinstance(value, str) or ":" not in value:
         return value

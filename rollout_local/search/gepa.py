@@ -102,7 +102,9 @@ def _search(spec: SearchSpec, signals: Signals) -> SearchResult:
 def checked_selector(own: Callable[..., Sequence[str]]) -> Callable[..., Sequence[str]]:
     """A component selector of the user's that must name components: GEPA would go on, and spend, without a proposal."""
 
-    def select(state: Any, trajectories: object, scores: Any, index: int, candidate: dict[str, str]) -> Sequence[str]:
+    def select(
+        state: object, trajectories: object, scores: object, index: int, candidate: dict[str, str]
+    ) -> Sequence[str]:
         names: Sequence[str] = own(state, trajectories, scores, index, candidate)
         if not names or any(name not in candidate for name in names):
             msg = f"the component selector gave {names!r}; name some of {', '.join(candidate)}"
@@ -137,7 +139,7 @@ class _Gate(BaseCallback):  # type: ignore[misc]
         self._listener = listener
         self._seed_pass_begun = False
 
-    def on_evaluate_start(self, call_id: str, instance: dspy.Evaluate, inputs: dict[str, Any]) -> None:  # noqa: ARG002
+    def on_evaluate_start(self, call_id: str, instance: dspy.Evaluate, inputs: dict[str, object]) -> None:  # noqa: ARG002
         """Refuse a batch that may not begin, by a `BaseException`: DSPy swallows every other kind."""
         self._signals.should_stop()
         size = len(instance.devset)

@@ -37,7 +37,7 @@ def search(spec: SearchSpec, signals: Signals) -> SearchResult:
     return search_with(spec, signals, optimized, kept)
 
 
-def mipro_of(spec: SearchSpec, trials: Trials, arguments: dict[str, Any]) -> tuple[Any, dict[str, object]]:
+def mipro_of(spec: SearchSpec, trials: Trials, arguments: dict[str, object]) -> tuple[Any, dict[str, object]]:
     """MIPROv2 with its own arguments, and those that its `compile` takes."""
     assert spec.program is not None
     given, rest = split_arguments(dspy.MIPROv2, arguments)

@@ -33,7 +33,7 @@ def inputs_of(spec: SearchSpec, signals: Signals) -> OptimizerInputs:
         )
     example = ticketed(spec.program)
 
-    def ask(module: Any, ticket: Ticket) -> Graded:
+    def ask(module: object, ticket: Ticket) -> Graded:
         return signals.evaluate(Candidate(components=texts_of(module)), ticket)
 
     return OptimizerInputs(

@@ -136,7 +136,7 @@ class _Flow:
         """An input: the same object as the equal one before it."""
         return self._seen.setdefault(_key(value), value)
 
-    def written(self, value: Any) -> Any:
+    def written(self, value: object) -> Any:
         """An output: an object of its own."""
         made = "".join(value) if type(value) is str else value
         self._seen[_key(value)] = made

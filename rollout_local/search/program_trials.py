@@ -133,7 +133,7 @@ class Trials(BaseCallback):  # type: ignore[misc]
         except InputError as error:
             raise SignalFailed(error) from error
 
-    def number_of(self, module: dspy.Module, feedback: Sequence[Mapping[str, Any]] = ()) -> int:
+    def number_of(self, module: dspy.Module, feedback: Sequence[Mapping[str, object]] = ()) -> int:
         """The number of the candidate that a copy is; a new one is told of, with what it was made from."""
         candidate = self._candidate(module)
         with self._lock:

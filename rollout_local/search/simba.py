@@ -76,7 +76,7 @@ class Stepwise(dspy.SIMBA):  # type: ignore[misc]
         return self._given_metric
 
     @metric.setter
-    def metric(self, metric: Any) -> None:
+    def metric(self, metric: object) -> None:
         self._given_metric = metric
 
     def winners_by_mean(self) -> list[int]:

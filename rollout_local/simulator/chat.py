@@ -180,7 +180,7 @@ def error(message: str, kind: str, code: str | None) -> bytes:
     return encode({"error": {"message": message, "type": kind, "param": None, "code": code}})
 
 
-def encode(body: dict[str, Any]) -> bytes:
+def encode(body: dict[str, object]) -> bytes:
     """JSON bytes; lone surrogates, which orjson refuses, are escaped."""
     try:
         return orjson.dumps(body)

@@ -327,7 +327,7 @@ def _read(file: Path) -> dict[str, Any]:
     return raw
 
 
-def _extended(name: str, models: dict[str, Any], file: Path, seen: tuple[str, ...] = ()) -> Any:
+def _extended(name: str, models: dict[str, object], file: Path, seen: tuple[str, ...] = ()) -> Any:
     rules = models[name]
     if not isinstance(rules, dict) or "extends" not in rules:
         return rules

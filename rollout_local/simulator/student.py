@@ -68,7 +68,7 @@ def _prose(rules: ScriptedStudent, found: dict[str, object], message: str, chanc
     return f"{lead} {'; '.join(parts)}." if parts else lead
 
 
-def _said(value: Any) -> str:
+def _said(value: object) -> str:
     if isinstance(value, list):
         return " and ".join(map(str, value)) or "none"
     return str(value)

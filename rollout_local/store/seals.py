@@ -13,7 +13,6 @@ import os
 import socket
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from rollout_local.domain.identity import canonical_json
 
@@ -26,7 +25,7 @@ def seal(*values: object) -> str:
     return hmac.new(_key(), canonical_json(list(values)).encode(), hashlib.sha256).hexdigest()
 
 
-def fits(seal_: str | None, *values: Any) -> bool:
+def fits(seal_: str | None, *values: object) -> bool:
     """Whether this seal of these values was made here."""
     return seal_ is not None and hmac.compare_digest(seal_.encode("utf-8", "replace"), seal(*values).encode())
 

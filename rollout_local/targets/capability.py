@@ -31,7 +31,7 @@ class Complete(Protocol):
     """`rollout_local.models.complete`, or what stands in its place."""
 
     def __call__(
-        self, model: str, messages: Sequence[Mapping[str, Any]], *, api_base: str | None = None, **params: Any
+        self, model: str, messages: Sequence[Mapping[str, object]], *, api_base: str | None = None, **params: object
     ) -> models.Completion:
         """Ask `model`."""
         ...

@@ -14,7 +14,7 @@ class Decorated:
 
     function: Callable[..., Any]
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: object) -> Any:
         """The undecorated function."""
         return self.function(*arguments)
 

@@ -126,7 +126,7 @@ class Endpoint:
             trust_env=not _is_loopback(httpx.URL(self.url).host),  # no proxy stands between this machine and itself
         )
 
-    def ask(self, client: httpx.Client, question: Mapping[str, Any]) -> EndpointReply:
+    def ask(self, client: httpx.Client, question: Mapping[str, object]) -> EndpointReply:
         """One question and its answer. Raises `ProviderError` where there is none."""
         body = json.dumps({"protocol": PROTOCOL, **question}, ensure_ascii=False, allow_nan=False).encode()
         try:

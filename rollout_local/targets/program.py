@@ -254,7 +254,7 @@ def saved(target: ProgramTarget, candidate: Candidate) -> str:
 
 
 def ensemble_of(
-    target: ProgramTarget, candidates: Sequence[Candidate], reduce_fn: Callable[..., Any] | None, size: int | None
+    target: ProgramTarget, candidates: Sequence[Candidate], reduce_fn: Callable[..., object] | None, size: int | None
 ) -> Any:
     """DSPy's ensemble of the program with each candidate's texts."""
     from dspy.teleprompt import Ensemble

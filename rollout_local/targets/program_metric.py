@@ -47,7 +47,9 @@ class ScoredBy:
         score, feedback, objectives, bare = self._called(example, prediction, None, None, None)
         return Verdict(score=score, passed=score >= 1.0, feedback=feedback), objectives, bare
 
-    def feedback(self, example: Any, prediction: Any, trace: Any, pred_name: str, pred_trace: Any) -> dict[str, Any]:
+    def feedback(
+        self, example: object, prediction: object, trace: object, pred_name: str, pred_trace: object
+    ) -> dict[str, Any]:
         """What the metric says to one predictor: `{"score": …, "feedback": …}`. Raises as `verdict` does."""
         if self._taken < 4:  # a trace alone would tell it that demonstrations are collected
             trace = None
@@ -64,7 +66,7 @@ class ScoredBy:
             raise
         return self._read(returned)
 
-    def _read(self, returned: Any) -> tuple[float, str, dict[str, float], bool]:
+    def _read(self, returned: object) -> tuple[float, str, dict[str, float], bool]:
         fields = _fields(returned)
         if fields is None:
             self.gave_no_feedback = True

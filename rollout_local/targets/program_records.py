@@ -55,7 +55,7 @@ def shown(answer: ProgramAnswer) -> Any:
     return _said(value)
 
 
-def _said(value: Any) -> Any:
+def _said(value: object) -> Any:
     kept = plain(value)
     try:
         canonical_json(kept)
@@ -72,7 +72,7 @@ def name_of(program: Any, signature: object) -> str:
     return "(none of the program's own)"
 
 
-def encode(answer: ProgramAnswer, program: Any) -> AnswerRecord | None:
+def encode(answer: ProgramAnswer, program: object) -> AnswerRecord | None:
     """`answer` as JSON, or None where reading it back would give another one."""
     record: AnswerRecord = {
         "value": plain(answer.value),
@@ -113,7 +113,7 @@ def decode(record: AnswerRecord, program: Any) -> ProgramAnswer:
 NOT_PLAIN = object()
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """`value` as JSON values, or `NOT_PLAIN` where it has no such form."""
     from pydantic_core import PydanticSerializationError, to_jsonable_python
 

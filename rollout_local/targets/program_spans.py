@@ -53,6 +53,6 @@ class Watching(BaseCallback):  # type: ignore[misc]
         self._collector.spans.append(span)
 
 
-def _said(value: Any) -> Any:
+def _said(value: object) -> Any:
     found = plain(value)
     return repr(value) if found is NOT_PLAIN else found

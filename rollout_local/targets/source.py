@@ -12,7 +12,6 @@ import sys
 from importlib.util import decode_source
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from rollout_local.domain.identity import content_hash
 from rollout_local.errors import InputError
@@ -53,7 +52,7 @@ def syntax(source: str) -> object:
     return _plain(ast.parse(source))
 
 
-def _plain(node: Any) -> object:
+def _plain(node: object) -> object:
     if isinstance(node, ast.Constant):
         return {"node": "Constant", "value": repr(node.value)}  # 1 and "1" are two constants
     if isinstance(node, ast.AST):

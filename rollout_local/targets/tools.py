@@ -142,7 +142,7 @@ def _functions(module: ModuleType, place: str) -> Iterator[tuple[str, Callable[.
         yield name, own[name]
 
 
-def _tool(name: str, function: Callable[..., Any], place: str) -> Tool:
+def _tool(name: str, function: Callable[..., object], place: str) -> Tool:
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             msg = f"{place}: the tool {name} takes {parameter}; a tool's parameters are given by name"

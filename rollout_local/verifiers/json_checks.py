@@ -85,7 +85,7 @@ def json_schema(params: Params, subject: Subject) -> Outcome:
     return 0.0, f"the JSON does not fit the schema: {joined(problems[:_SHOWN])}{more}"
 
 
-def schema_problem(schema: Mapping[str, Any]) -> str:
+def schema_problem(schema: Mapping[str, object]) -> str:
     """Why `schema` is no JSON Schema, in words; empty where it is one."""
     if not isinstance(schema.get("$schema", ""), str):
         return "is not a JSON Schema: $schema must be a text"
@@ -101,14 +101,14 @@ def require_schema(schema: Mapping[str, object], task: Task) -> None:
         raise GradingError(msg)
 
 
-def _validator_class(schema: Mapping[str, Any]) -> Any:
+def _validator_class(schema: Mapping[str, object]) -> Any:
     """The class for the schema's `$schema`; of an unknown one, the newest draft's."""
     import jsonschema  # type: ignore[import-untyped]  # its stubs are a package of their own
 
     return jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
 
 
-def _violations(schema: Mapping[str, Any], value: Any, task: Task) -> list[str]:
+def _violations(schema: Mapping[str, object], value: object, task: Task) -> list[str]:
     """What the schema objects to, each with its place. No reference is fetched: one that leads out is refused."""
     from referencing import Registry
     from referencing.exceptions import Unresolvable
@@ -138,7 +138,7 @@ def _kind(value: object) -> str:
     return "null" if value is None else _KINDS[type(value)]
 
 
-def _as_sets(expected: list[Any], found: list[Any], params: Params, wanted: str) -> Outcome:
+def _as_sets(expected: list[object], found: list[object], params: Params, wanted: str) -> Outcome:
     ours = {identity(item, params): item for item in expected}
     theirs = {identity(item, params): item for item in found}
     missing = [item for key, item in ours.items() if key not in theirs]

@@ -99,7 +99,7 @@ def folded(value: object, params: Params) -> object:
     return value
 
 
-def identity(value: Any, params: Params) -> str:
+def identity(value: object, params: Params) -> str:
     """One text per value as it is compared: `1` and `1.0` are one value, `1` and `true` are two."""
     try:
         return canonical_json(folded(value, params))

@@ -55,7 +55,7 @@ def checked_score(score: object, whose: str) -> float:
     return float(score)
 
 
-def _read(returned: Any, name: str, task: str) -> Outcome:
+def _read(returned: object, name: str, task: str) -> Outcome:
     whose = f'task "{task}": the check {name}'
     score, feedback = returned, ""
     if isinstance(returned, tuple) and len(returned) == 2:

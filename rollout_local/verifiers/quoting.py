@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
-from typing import Any
 
 LONGEST = 200
 """Characters of a quoted value before it is cut."""
@@ -21,7 +20,7 @@ def cut(text: str, longest: int = LONGEST) -> str:
     return text if len(text) <= longest else text[:longest] + "…"
 
 
-def quote(value: Any, longest: int = LONGEST) -> str:
+def quote(value: object, longest: int = LONGEST) -> str:
     """`value` as JSON on one line: texts in quotes with their control characters escaped; cut where long."""
     if isinstance(value, str):
         return json.dumps(cut(value, longest), ensure_ascii=False)

@@ -30,7 +30,7 @@ def read_spec(path: Path | str) -> VerifierSpec:
     return parse_spec(parse_json(read_text(file), file), file.stem, f"{file}")
 
 
-def parse_spec(raw: Mapping[str, Any], stem: str, where: str) -> VerifierSpec:
+def parse_spec(raw: Mapping[str, object], stem: str, where: str) -> VerifierSpec:
     """The verifier that `raw` writes down; `stem` is its id and name where it gives none.
 
     Raises `InputError`, beginning with `where` and naming the check, for everything that is not understood.

@@ -43,7 +43,7 @@ class Completer(Protocol):
     """`rollout_local.models.complete`, or what stands in its place."""
 
     def __call__(
-        self, model: str, messages: Sequence[Mapping[str, Any]], *, api_base: str | None = None, **params: Any
+        self, model: str, messages: Sequence[Mapping[str, object]], *, api_base: str | None = None, **params: object
     ) -> ModelReply:
         """Ask `model`."""
         ...
@@ -129,7 +129,7 @@ def parse_path(text: str) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def find(value: Any, path: str) -> Any:
+def find(value: object, path: str) -> Any:
     """What stands at `path` in a JSON value, or `MISSING`."""
     for step in parse_path(path):
         value = _enter(value, step)

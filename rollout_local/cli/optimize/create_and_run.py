@@ -157,7 +157,7 @@ def judge(
     return outcome.exit_code
 
 
-def _checked(run: str | None, fields: Mapping[str, Any], db_path: Path) -> Checked:
+def _checked(run: str | None, fields: Mapping[str, object], db_path: Path) -> Checked:
     """What a dry run finds of the flags, or of a stored run."""
     from rollout_local.runs import dry_run
 
@@ -167,7 +167,7 @@ def _checked(run: str | None, fields: Mapping[str, Any], db_path: Path) -> Check
         return dry_run.of_run(store, run, Path.cwd(), changes_for(fields, store, run))
 
 
-def _prepared(fields: Mapping[str, Any], db_path: Path) -> Setup:
+def _prepared(fields: Mapping[str, object], db_path: Path) -> Setup:
     """The checked setup of a new run; nothing is written."""
     from rollout_local.planning import environment, setup
     from rollout_local.planning.practice_warnings import cautions

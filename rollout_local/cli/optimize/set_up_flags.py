@@ -19,7 +19,7 @@ module_flag = click.option(
 )
 
 
-def changes_for(fields: Mapping[str, Any], store: Store, reference: str) -> dict[str, Any]:
+def changes_for(fields: Mapping[str, object], store: Store, reference: str) -> dict[str, Any]:
     """The flags that change how a run goes on. One that decides what it finds may be given as the run has it."""
     from rollout_local.domain.run import BUDGETS, DEFAULT_AUTO, OPERATIONAL
     from rollout_local.store import reads

@@ -57,7 +57,7 @@ def classify(error: BaseException) -> FailureKind | None:
     return "timeout" if is_timeout(error) else "connection"
 
 
-def _error(failure: Failure, request: Any) -> Exception:
+def _error(failure: Failure, request: object) -> Exception:
     errors: Any = sys.modules["requests"].exceptions
     known = getattr(errors, failure.name, None)
     if not (isinstance(known, type) and issubclass(known, errors.RequestException)):

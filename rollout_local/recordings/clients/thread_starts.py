@@ -39,28 +39,28 @@ def thread_patches(module: Any) -> Iterator[Patch]:
     yield Patch(module.Thread, "start", _starting)
 
 
-def _submitting(original: Callable[..., Any]) -> Callable[..., Any]:
+def _submitting(original: Callable[..., object]) -> Callable[..., Any]:
     @functools.wraps(original)
-    def submit(pool: Any, work: Callable[..., Any], /, *values: Any, **settings: Any) -> Any:
+    def submit(pool: object, work: Callable[..., object], /, *values: object, **settings: object) -> Any:
         return original(pool, _carrying(work) if scopes.scope_name() else work, *values, **settings)
 
     return submit
 
 
-def _handing_over(thread_pool: type, original: Callable[..., Any]) -> Callable[..., Any]:
+def _handing_over(thread_pool: type, original: Callable[..., object]) -> Callable[..., Any]:
     @functools.wraps(original)
-    def hand_over(pool: Any, work: Callable[..., Any], /, *values: Any, **settings: Any) -> Any:
+    def hand_over(pool: object, work: Callable[..., object], /, *values: object, **settings: object) -> Any:
         carries = isinstance(pool, thread_pool) and scopes.scope_name()
         return original(pool, _answering(_carrying(work)) if carries else work, *values, **settings)
 
     return hand_over
 
 
-def _answering(work: Callable[..., Any]) -> Callable[..., Any]:
+def _answering(work: Callable[..., object]) -> Callable[..., Any]:
     """Work that fails where the run ends: its pool takes no other exception for an answer, and would wait for one."""
 
     @functools.wraps(work)
-    def answered(*values: Any, **settings: Any) -> Any:
+    def answered(*values: object, **settings: object) -> Any:
         try:
             return work(*values, **settings)
         except StopSearch as stop:
@@ -96,19 +96,19 @@ def _function_of(thread: Any) -> Callable[..., Any]:
     return getattr(function, "__func__", function)  # type: ignore[no-any-return]
 
 
-def _carrying(work: Callable[..., Any]) -> Callable[..., Any]:
+def _carrying(work: Callable[..., object]) -> Callable[..., Any]:
     """The same work, in the scope and under the collector of spans that are current now."""
     name, collector = scopes.scope_name(), current_collector()
 
     @functools.wraps(work)
-    def carried(*values: Any, **settings: Any) -> Any:
+    def carried(*values: object, **settings: object) -> Any:
         with scopes.entered(name), collecting(collector) if collector is not None else nullcontext():
             return work(*values, **settings)
 
     return carried
 
 
-def _ending_quietly(work: Callable[..., Any]) -> Callable[..., Any]:
+def _ending_quietly(work: Callable[..., object]) -> Callable[..., Any]:
     """What ends the run is known to the trial's scope; Python would print it as a fault of the thread."""
 
     def run() -> None:
