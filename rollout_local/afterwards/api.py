@@ -190,7 +190,7 @@ SETTINGS_OF_GEPA = {
 """Arguments of `dspy.GEPA` that are settings of a run here, where they keep their promises."""
 
 
-def _of_gepa(given: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+def _of_gepa(given: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, object]:
     """The settings that keyword arguments of `dspy.GEPA` mean."""
     if not isinstance(given, Mapping):
         msg = f"gepa is a dict of dspy.GEPA's keyword arguments, not {given!r}"

@@ -22,7 +22,7 @@ from rollout_local.documents import parse_json, read_text
 from rollout_local.errors import InputError
 
 STATE, CANDIDATES = "gepa_state.bin", "candidates.json"
-ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
+ADMITTED: dict[tuple[str, str], Callable[..., object]] = {
     ("collections", "defaultdict"): collections.defaultdict,
     ("collections", "OrderedDict"): collections.OrderedDict,
     ("collections", "Counter"): collections.Counter,

@@ -34,7 +34,7 @@ class Row:
     """One row and where it stands (`file:line`)."""
 
     where: str
-    cells: Mapping[str, Any]
+    cells: Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def _require_columns(wanted: list[str], there: Mapping[str, object] | list[str],
         raise InputError(msg)
 
 
-def _label(cell: str) -> Any:
+def _label(cell: str) -> object:
     """A csv cell that is a JSON object or list, as that; any other as the text that it is."""
     if not cell.lstrip().startswith(("{", "[")):
         return cell
@@ -321,7 +321,7 @@ def _hub_rows(address: str, columns: Columns) -> Iterator[Row]:
         yield Row(f"hf:{address}: row {number}", _plain(cells))
 
 
-def _plain(cells: Mapping[str, object]) -> dict[str, Any]:
+def _plain(cells: Mapping[str, object]) -> dict[str, object]:
     """Dates and times as ISO-8601 text; everything else as it came, for the rules of JSON to judge."""
     return {key: value.isoformat() if hasattr(value, "isoformat") else value for key, value in cells.items()}
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from rollout_local.domain.identity import canonical_json
 
@@ -25,7 +24,7 @@ def kept_output(output: object) -> tuple[str, str] | None:
         return None
 
 
-def unsayable(kind: str) -> Any:
+def unsayable(kind: str) -> object:
     """What stands for an output that JSON cannot say: something of a type of that name, which does nothing."""
     return type(kind, (), {})()
 

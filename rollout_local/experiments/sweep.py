@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from rollout_local.domain.identity import content_hash
 from rollout_local.domain.run import RunStatus
@@ -50,7 +50,7 @@ class Group(TypedDict):
     lift_sd: float | None
 
 
-def cells(grid: Mapping[str, Sequence[object]]) -> Iterator[dict[str, Any]]:
+def cells(grid: Mapping[str, Sequence[object]]) -> Iterator[dict[str, object]]:
     """Every combination of the grid, in the order in which it is written."""
     names = list(grid)
     for values in itertools.product(*(grid[name] for name in names)):

@@ -152,7 +152,7 @@ def placed(setup: Setup, folder: Path, recording: Recording, stop: StopFlag, run
             isolated.close()
 
 
-def _capability(target: Target) -> dict[str, Any] | None:
+def _capability(target: Target) -> dict[str, object] | None:
     """A capability, which a child has no database to find in."""
     if not isinstance(target, CapabilityTarget):
         return None

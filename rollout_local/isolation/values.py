@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NotRequired, TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 from rollout_local import errors
 from rollout_local.domain.identity import canonical_json
@@ -130,7 +130,7 @@ def _marked(value: object) -> object:
     return [_marked(item) for item in value] if isinstance(value, list) else value
 
 
-def _unmarked(value: object) -> Any:
+def _unmarked(value: object) -> object:
     if isinstance(value, list):
         return [_unmarked(item) for item in value]
     if not isinstance(value, dict):

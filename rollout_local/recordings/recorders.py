@@ -111,7 +111,7 @@ def _named(pairs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     return [(pair["name"], pair["value"]) for pair in pairs or ()]
 
 
-def _posted(held: Mapping[str, Any], number: int) -> Any:
+def _posted(held: Mapping[str, Any], number: int) -> object:
     require_known(f"postData of entry {number}", held, "postData")
     if held.get("text"):
         return held["text"]
@@ -122,7 +122,7 @@ def _posted(held: Mapping[str, Any], number: int) -> Any:
     return urlencode(_named(fields)) or None
 
 
-def _content(held: Mapping[str, Any], number: int) -> Any:
+def _content(held: Mapping[str, Any], number: int) -> object:
     require_known(f"content of entry {number}", held, "content")
     text = held.get("text")
     if text is None and (held.get("size") or 0) > 0:

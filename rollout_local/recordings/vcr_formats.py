@@ -216,7 +216,7 @@ def _many(values: object) -> Sequence[object]:
     return values if isinstance(values, (list, tuple)) else [values]
 
 
-def _header_item(one: Any) -> list[tuple[object, Any]]:
+def _header_item(one: Any) -> list[tuple[object, object]]:
     if isinstance(one, (str, bytes)):
         name, _, value = _plain(one).partition(":")
         return [(name.strip(), value.strip())]

@@ -244,7 +244,7 @@ class Attempt:
         assert graded is not None, "in the search a trial scores or the run waits"
         return graded
 
-    def _reflect(self, input_hash: str, occurrence: int, produce: Callable[[], Any]) -> Any:
+    def _reflect(self, input_hash: str, occurrence: int, produce: Callable[[], Any]) -> object:
         self._step += 1
         return self.reflector.reflect(input_hash, occurrence, produce, step=self._step)
 

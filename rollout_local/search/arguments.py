@@ -75,7 +75,7 @@ class Table:
 
         `outer.inner` is taken as the inner argument of a mapping.
         """
-        checked: dict[str, Any] = {}
+        checked: dict[str, object] = {}
         for name, value in _nested(given, self.inner).items():
             if name not in self.signature.parameters or name == "self":
                 msg = f"there is no argument {where}{name}{self._near(name)}; `rollout optimize engines` lists them"

@@ -67,5 +67,5 @@ def _same(one: object, other: object) -> bool:
     return one is other or (one is not None and other is not None and _identity(one) == _identity(other))
 
 
-def _identity(model: Any) -> tuple[Any, ...]:
+def _identity(model: Any) -> tuple[object, ...]:
     return (model.model, model.model_type, model.kwargs)

@@ -124,7 +124,7 @@ def _stage_table(name: str) -> Table:
     return Table(_both(PLAIN_STAGES[name]), BOOTSTRAP_TYPES, {**_SHARED, "restrict": "give num_candidate_programs"}, {})
 
 
-def split_arguments(optimizer: Any, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def split_arguments(optimizer: Any, arguments: Mapping[str, Any]) -> tuple[dict[str, object], dict[str, object]]:
     """Arguments of an optimizer's constructor, and the others, which its `compile` takes."""
     own = inspect.signature(optimizer.__init__).parameters
     made = {name: value for name, value in arguments.items() if name in own}

@@ -75,7 +75,9 @@ class Optimizer:
         """The algorithms that it runs, in order. Raises `InputError` where the strategy names none that there is."""
         return [self.step] if self.step is not None else [STEPS[name] for name in read_strategy(strategy)]
 
-    def arguments_by_step(self, strategy: str | None, given: Mapping[str, Any]) -> list[tuple[Step, Mapping[str, Any]]]:
+    def arguments_by_step(
+        self, strategy: str | None, given: Mapping[str, Any]
+    ) -> list[tuple[Step, Mapping[str, object]]]:
         """Each algorithm that it runs, with what `--arg` gave to it."""
         return [(step, given if self.step is not None else given.get(step.name) or {}) for step in self.steps(strategy)]
 

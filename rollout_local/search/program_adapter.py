@@ -136,7 +136,7 @@ class _Flow:
         """An input: the same object as the equal one before it."""
         return self._seen.setdefault(_key(value), value)
 
-    def written(self, value: object) -> Any:
+    def written(self, value: object) -> object:
         """An output: an object of its own."""
         made = "".join(value) if type(value) is str else value
         self._seen[_key(value)] = made
@@ -198,5 +198,5 @@ class ProgramMetric:
         return dspy.Prediction(score=said["score"], feedback=said["feedback"])
 
 
-def _plain(fields: Mapping[str, object]) -> Any:
+def _plain(fields: Mapping[str, object]) -> object:
     return json.loads(json.dumps(dict(fields), default=str, sort_keys=True))

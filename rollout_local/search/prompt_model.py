@@ -54,7 +54,7 @@ class RememberedLM(dspy.LM):  # type: ignore[misc]
         return self._reflect(key, occurrence, produce)["outputs"]
 
 
-def _plain(value: object) -> Any:
+def _plain(value: object) -> object:
     return json.loads(json.dumps(value, default=_described, sort_keys=True))
 
 

@@ -30,7 +30,7 @@ Reflect = Callable[[str, int, Callable[[], Any]], Any]
 OnFailure = Callable[[str, str], None]
 
 
-def proposer_of(own: Any, reflect: Reflect, on_failure: OnFailure, additional_instructions: str | None) -> Any:
+def proposer_of(own: Any, reflect: Reflect, on_failure: OnFailure, additional_instructions: str | None) -> object:
     """DSPy's proposer with our reader, or the user's `own`, remembered and watched alike."""
     if own is None:
         return Proposer(reflect, on_failure, additional_instructions)
@@ -164,7 +164,7 @@ class Proposer(InstructionProposer):  # type: ignore[misc]
 class ReadingAdapter(JSONAdapter):  # type: ignore[misc]
     """A `JSONAdapter` with the same prompt, which also reads replies that are not JSON."""
 
-    def parse(self, signature: Any, completion: str) -> dict[str, Any]:
+    def parse(self, signature: Any, completion: str) -> dict[str, object]:
         """The fields of the reply. Raises `AdapterParseError` where nothing in it can be an instruction."""
         if list(signature.output_fields) != [FIELD]:
             fields: dict[str, Any] = super().parse(signature, completion)

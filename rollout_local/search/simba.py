@@ -58,7 +58,7 @@ class Stepwise(dspy.SIMBA):  # type: ignore[misc]
 
     def __init__(self, trials: Trials, **settings: object) -> None:
         self._trials = trials
-        self._given_metric: Any = None
+        self._given_metric: object = None
         super().__init__(**settings)
         strategies: list[Any] = vars(self)["strategies"]
         self.strategies = [self._watched(strategy) for strategy in strategies]
@@ -115,7 +115,7 @@ class Stepwise(dspy.SIMBA):  # type: ignore[misc]
         self._trials.judge(number, accepted=is_best, reason=reason, before=self._sampled, after=mean)
 
     def _watched(self, strategy: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(bucket: Any, system: dspy.Module, **given: Any) -> Any:
+        def watched(bucket: Any, system: dspy.Module, **given: Any) -> object:
             if self._phase == "sampling":
                 self._phase, self._new, self._sampled = "proposing", [], self._trials.batch.mean()
             seen = [_told(bucket[0], "better"), _told(bucket[-1], "worse")]  # a strategy changes its bucket

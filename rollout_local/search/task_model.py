@@ -13,7 +13,7 @@ from rollout_local.errors import InputError
 from rollout_local.models import DUMMY_KEY, key_of
 
 
-def connection_of(lm: Any) -> dict[str, Any]:
+def connection_of(lm: Any) -> dict[str, object]:
     """The settings of a run whose reflection model is the one behind a `dspy.LM`, with what it sends with every call.
 
     Its key is not among them: that comes from the environment.

@@ -84,7 +84,7 @@ def restored_text(predictor: dspy.Predict, component: str, baseline: Candidate) 
     return restored({component: predictor.signature.__doc__}, baseline).components[component]
 
 
-def shown(task: Task) -> dict[str, Any]:
+def shown(task: Task) -> dict[str, object]:
     """What the reflection model sees of a task: never its metadata or expected output."""
     return {key: value for key, value in task.question.items() if value}
 

@@ -59,7 +59,7 @@ class TraceRecord:
     started_at: str
     duration_s: float
     spans: Sequence[SpanRecord] = ()
-    attributes: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

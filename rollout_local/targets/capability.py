@@ -95,7 +95,7 @@ class CapabilityTarget:
             given = {"tools": [tool.declaration for tool in self.tools.values()], **_NO_GATEWAY}
         return self._complete(self.model, messages, api_base=self._api_base, **self._params, **given)
 
-    def _answer(self, call: Mapping[str, Any], calls: list[dict[str, Any]]) -> dict[str, Any]:
+    def _answer(self, call: Mapping[str, Any], calls: list[dict[str, Any]]) -> dict[str, object]:
         """Call the tool that the model asked for; the answer as a message, and the call into `calls`."""
         function = call.get("function") or {}
         name, arguments = str(function.get("name") or ""), str(function.get("arguments") or "")

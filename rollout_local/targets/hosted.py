@@ -21,7 +21,7 @@ _asking = threading.local()
 class Completed(ModuleType):
     """A module that has our public names, too: they are looked for last, after all that it finds for itself."""
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         of_its_class = getattr(super(), "__getattr__", None)
         try:
             if of_its_class is not None:
@@ -48,7 +48,7 @@ class Completing:
     def __init__(self, loader: Any) -> None:
         self._loader = loader
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         """Whatever else a loader can do, the SDK's own does."""
         return getattr(vars(self).get("_loader"), name)
 

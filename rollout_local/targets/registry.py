@@ -108,10 +108,10 @@ def program_named(name: str, modules: Iterable[str]) -> ProgramTarget | None:
     return None
 
 
-def _builder(found: Any, module: str) -> Callable[[], Any]:
+def _builder(found: Any, module: str) -> Callable[[], object]:
     if not isinstance(found, type) and hasattr(found, "named_predictors"):  # a program, not what makes one
 
-        def build() -> Any:
+        def build() -> object:
             return found.deepcopy()
 
         build.__module__ = module

@@ -124,7 +124,7 @@ def _line_in(error: BaseException, place: str) -> int | None:
     return line
 
 
-def _functions(module: ModuleType, place: str) -> Iterator[tuple[str, Callable[..., Any]]]:
+def _functions(module: ModuleType, place: str) -> Iterator[tuple[str, Callable[..., object]]]:
     """The public functions that the module itself defines, in its order; `__all__` chooses where it is given.
 
     Other names of a function are no tools, and neither is what the file imports.

@@ -98,7 +98,7 @@ def wrapper(state_now: Callable[[], State], base_url: str) -> Callable[[App], Ap
     return wrap
 
 
-def _with_headers(send: Any) -> Any:
+def _with_headers(send: Any) -> object:
     async def sending(message: Any) -> None:
         if message["type"] == "http.response.start":
             present = {name.lower() for name, _ in message.get("headers", ())}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any
 
 from rollout_local.domain.identity import canonical_json
 from rollout_local.errors import GradingError
@@ -41,7 +40,7 @@ def llm_judge(params: Params, subject: Subject) -> Outcome:
 def messages(prompt: str, subject: Subject) -> list[dict[str, str]]:
     """The two messages of a grading; equal inputs give equal texts, so that a recording finds them."""
     task = subject.task
-    shown: dict[str, Any] = {"instruction": task.instruction, "input": task.input}
+    shown: dict[str, object] = {"instruction": task.instruction, "input": task.input}
     if task.expected_output is not None:
         shown["expected_output"] = task.expected_output
     asked = canonical_json({"criterion": prompt, "task": shown, "output": subject.text})

@@ -6,8 +6,6 @@ task's metadata and expected output; `$` is all of it. A label that a task lacks
 
 from __future__ import annotations
 
-from typing import Any
-
 from rollout_local.domain.dataset import Task
 from rollout_local.domain.identity import canonical_json
 from rollout_local.domain.target import output_text
@@ -26,7 +24,7 @@ def label_place(params: Params) -> str:
     return ""
 
 
-def find_label(params: Params, task: Task) -> Any:
+def find_label(params: Params, task: Task) -> object:
     """The value to compare with, or `MISSING`. An expected output of None counts as missing."""
     if "from_metadata" in params:
         return find(task.metadata, params["from_metadata"])

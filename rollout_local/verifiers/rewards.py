@@ -162,7 +162,7 @@ def recipe_of(spec: VerifierSpec) -> str | None:
     return str(only.params["recipe"]) if only is not None and only.type == CHECK_TYPE and only.id == spec.id else None
 
 
-def checked_params(recipe: str, params: Mapping[str, object]) -> dict[str, Any]:
+def checked_params(recipe: str, params: Mapping[str, object]) -> dict[str, object]:
     """The parameters without those that say the default; `InputError` naming the wrong one."""
     if recipe not in REWARDS:
         msg = f"there is no reward {recipe!r}; {suggestion(recipe, list(REWARDS))}"

@@ -129,7 +129,7 @@ def parse_path(text: str) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def find(value: object, path: str) -> Any:
+def find(value: object, path: str) -> object:
     """What stands at `path` in a JSON value, or `MISSING`."""
     for step in parse_path(path):
         value = _enter(value, step)

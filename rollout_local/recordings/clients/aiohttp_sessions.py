@@ -60,8 +60,8 @@ def _attach(response: Any, tap: Tap) -> None:
         setattr(response, name, _leaving(getattr(response, name), tap))
 
 
-def _leaving(original: Callable[[], Any], tap: Tap) -> Callable[[], Any]:
-    def leave() -> Any:
+def _leaving(original: Callable[[], Any], tap: Tap) -> Callable[[], object]:
+    def leave() -> object:
         tap.left()
         return original()
 
@@ -146,7 +146,7 @@ def _pairs(response: Any) -> tuple[tuple[str, str], ...]:
     return tuple((str(name), value) for name, value in response.headers.items())
 
 
-def _replayed(method: str, url: str, answer: Answer) -> Any:
+def _replayed(method: str, url: str, answer: Answer) -> object:
     """A response that was never on a wire. Raises the recorded failure."""
     if answer.status is None and answer.failure is not None:
         raise _error(answer.failure, url)
@@ -223,7 +223,7 @@ class _Tapped:
         self._inner = inner
         self._tap = tap
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._inner, name)
 
     def __aiter__(self) -> Any:
@@ -259,16 +259,16 @@ class _Tapped:
     async def readany(self) -> Any:
         return await self._pass(self._inner.readany())
 
-    async def readexactly(self, n: int) -> Any:
+    async def readexactly(self, n: int) -> object:
         return await self._pass(self._inner.readexactly(n))
 
     async def readline(self, **limits: Any) -> Any:
         return await self._pass(self._inner.readline(**limits))
 
-    async def readuntil(self, separator: bytes = b"\n", **limits: Any) -> Any:
+    async def readuntil(self, separator: bytes = b"\n", **limits: Any) -> object:
         return await self._pass(self._inner.readuntil(separator, **limits))
 
-    async def readchunk(self) -> Any:
+    async def readchunk(self) -> object:
         try:
             data, end = await self._inner.readchunk()
         except BaseException as error:
@@ -277,7 +277,7 @@ class _Tapped:
         self._note(data)
         return data, end
 
-    def read_nowait(self, n: int = -1) -> Any:
+    def read_nowait(self, n: int = -1) -> object:
         data = self._inner.read_nowait(n)
         self._note(data)
         return data

@@ -157,7 +157,7 @@ class _Loader:
         self._loader = loader
         self._then = then
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> Any:
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> object:
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
@@ -167,5 +167,5 @@ class _Loader:
         self._loader.exec_module(module)
         self._then(module)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._loader, name)

@@ -83,7 +83,7 @@ def _responding(original: Callable[..., Any]) -> Callable[..., Any]:
     return getresponse
 
 
-def _at_once(connection: Any, call: Call, response: Any) -> Any:
+def _at_once(connection: Any, call: Call, response: Any) -> object:
     """The same response, read: urllib raises an error's, and who reads that, if anyone, comes too late to be told."""
     status, reason, headers = response.status, response.reason or "", tuple(response.getheaders())
     return _response(connection, call, Answer(status, reason, headers, response.read()))
@@ -156,7 +156,7 @@ def _played(connection: object, call: Call) -> object:
     return _response(connection, call, answer)
 
 
-def _response(connection: Any, call: Call, answer: Answer) -> Any:
+def _response(connection: Any, call: Call, answer: Answer) -> object:
     response = connection.response_class(_Wire(answer), method=call.asked.method)
     response.begin()
     return response

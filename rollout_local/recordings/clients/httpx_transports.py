@@ -166,7 +166,7 @@ class _Chunks(Iterator[bytes]):
         return chunk
 
 
-def _sync_stream(library: Any) -> Any:
+def _sync_stream(library: Any) -> object:
     class Tapped(library.SyncByteStream):  # type: ignore[misc]
         """A response's stream, past a tap."""
 
@@ -184,7 +184,7 @@ def _sync_stream(library: Any) -> Any:
     return Tapped
 
 
-def _async_stream(library: Any) -> Any:
+def _async_stream(library: Any) -> object:
     class AsyncTapped(library.AsyncByteStream):  # type: ignore[misc]
         """A response's stream, past a tap."""
 
@@ -211,7 +211,7 @@ def _async_stream(library: Any) -> Any:
     return AsyncTapped
 
 
-def _broken_stream(library: Any) -> Any:
+def _broken_stream(library: Any) -> object:
     class Broken(library.SyncByteStream, library.AsyncByteStream):  # type: ignore[misc]
         """What had come before a response broke, and then its error."""
 

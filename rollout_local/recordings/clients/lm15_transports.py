@@ -53,7 +53,7 @@ class _Kit:
         error: Exception = known(failure.message)
         return error
 
-    def replayed(self, make: Any, answer: Answer, chunks: Any, release: Any) -> Any:
+    def replayed(self, make: Any, answer: Answer, chunks: Any, release: Any) -> object:
         if answer.status is None and answer.failure is not None:
             raise self.error(answer.failure)
         return make(
@@ -133,7 +133,7 @@ def _tap(call: Call, request: Any, inner: Any) -> Tap:
     return Tap(call, inner.status, inner.reason, tuple(inner.headers), empty=request.method.upper() == "HEAD")
 
 
-def _like(make: Any, inner: Any, chunks: Any, release: Any) -> Any:
+def _like(make: Any, inner: Any, chunks: Any, release: Any) -> object:
     return make(
         status=inner.status,
         reason=inner.reason,

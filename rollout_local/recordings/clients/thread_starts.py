@@ -47,20 +47,20 @@ def _submitting(original: Callable[..., object]) -> Callable[..., Any]:
     return submit
 
 
-def _handing_over(thread_pool: type, original: Callable[..., object]) -> Callable[..., Any]:
+def _handing_over(thread_pool: type, original: Callable[..., object]) -> Callable[..., object]:
     @functools.wraps(original)
-    def hand_over(pool: object, work: Callable[..., object], /, *values: object, **settings: object) -> Any:
+    def hand_over(pool: object, work: Callable[..., object], /, *values: object, **settings: object) -> object:
         carries = isinstance(pool, thread_pool) and scopes.scope_name()
         return original(pool, _answering(_carrying(work)) if carries else work, *values, **settings)
 
     return hand_over
 
 
-def _answering(work: Callable[..., object]) -> Callable[..., Any]:
+def _answering(work: Callable[..., object]) -> Callable[..., object]:
     """Work that fails where the run ends: its pool takes no other exception for an answer, and would wait for one."""
 
     @functools.wraps(work)
-    def answered(*values: object, **settings: object) -> Any:
+    def answered(*values: object, **settings: object) -> object:
         try:
             return work(*values, **settings)
         except StopSearch as stop:
@@ -88,7 +88,7 @@ def _is_the_trials(thread: Any) -> bool:
     return not thread.daemon or (code is not None and not is_library_code(code.co_filename))
 
 
-def _function_of(thread: Any) -> Callable[..., Any]:
+def _function_of(thread: Any) -> Callable[..., object]:
     """What a thread runs: the function that it was given, or the `run` of its class."""
     function = getattr(thread, "_target", None) or type(thread).run
     while isinstance(function, functools.partial):
@@ -96,19 +96,19 @@ def _function_of(thread: Any) -> Callable[..., Any]:
     return getattr(function, "__func__", function)  # type: ignore[no-any-return]
 
 
-def _carrying(work: Callable[..., object]) -> Callable[..., Any]:
+def _carrying(work: Callable[..., object]) -> Callable[..., object]:
     """The same work, in the scope and under the collector of spans that are current now."""
     name, collector = scopes.scope_name(), current_collector()
 
     @functools.wraps(work)
-    def carried(*values: object, **settings: object) -> Any:
+    def carried(*values: object, **settings: object) -> object:
         with scopes.entered(name), collecting(collector) if collector is not None else nullcontext():
             return work(*values, **settings)
 
     return carried
 
 
-def _ending_quietly(work: Callable[..., object]) -> Callable[..., Any]:
+def _ending_quietly(work: Callable[..., object]) -> Callable[..., object]:
     """What ends the run is known to the trial's scope; Python would print it as a fault of the thread."""
 
     def run() -> None:

@@ -23,7 +23,7 @@ class Tapped:
         self._tap = tap
         self._decodes = decodes
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._inner, name)
 
     def __iter__(self) -> Iterator[bytes]:
