@@ -168,5 +168,7 @@ _CONTRADICTIONS = {
     "SELECT t.id, t.trial_id FROM traces t LEFT JOIN trials r ON r.id = t.trial_id"
     " WHERE t.trial_id IS NOT NULL AND r.trace_id IS NOT t.id":
         "trace {id} belongs to trial {trial_id}, which names another",
+    "SELECT run_id FROM deleted_runs WHERE deleting":
+        "run {run_id}: its rows are open to be deleted, as they are only while `rollout optimize delete` does it",
 }  # fmt: skip
 """Selects that give nothing where all is well, and what to say of each row that they give."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlite_utils import Database, Migrations
 
-from rollout_local.store import chain, ddl_costs, ddl_durable, ddl_programs, ddl_releases
+from rollout_local.store import chain, ddl_costs, ddl_durable, ddl_kept_runs, ddl_programs, ddl_releases
 from rollout_local.store.ddl import TABLES, TRIGGERS, VIEWS
 
 migrations = Migrations("rollout_local")
@@ -104,4 +104,10 @@ def _narrow_keys(db: Database) -> None:
 @migrations(name="0011_unknown_costs")
 def _unknown_costs(db: Database) -> None:
     for statement in ddl_costs.STATEMENTS:
+        db.execute(statement)
+
+
+@migrations(name="0012_kept_runs")
+def _kept_runs(db: Database) -> None:
+    for statement in ddl_kept_runs.STATEMENTS:
         db.execute(statement)

@@ -63,6 +63,8 @@ class RunRow(ShortRun):
     restarts: int
     folder: str | None
     confirmed: str | None
+    note: str | None
+    archived_at: str | None
 
 
 class AttemptRow(TypedDict):
@@ -333,6 +335,17 @@ class ProgramAnswerRow(TypedDict):
     answer_json: str
 
 
+class DeletedRunRow(TypedDict):
+    """A run that was here: the end of its chain, who deleted it and when."""
+
+    run_id: str
+    entries: int
+    chain: str
+    actor: str
+    at: str
+    deleting: int
+
+
 RUN_TABLES: dict[str, type] = {
     "runs": RunRow,
     "attempts": AttemptRow,
@@ -353,5 +366,6 @@ RUN_TABLES: dict[str, type] = {
     "run_commands": CommandRow,
     "journal_entries": JournalEntryRow,
     "program_answers": ProgramAnswerRow,
+    "deleted_runs": DeletedRunRow,
 }
 """The type of a row, by table."""

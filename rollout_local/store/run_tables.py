@@ -48,8 +48,8 @@ Ids = dict[str, dict[int, int]]
 class RunTable:
     """One table of a run: how its rows are selected (`?1` is the run), its row id, the row ids it refers to.
 
-    `left_out` are columns that belong to this database or machine, and roll-ups. `same` names the columns that
-    identify a row which other runs may share.
+    `left_out` are columns that belong to this database or machine, and roll-ups. `marks` are the owner's, who may have
+    changed them since. `same` names the columns that identify a row which other runs may share.
     """
 
     name: str
@@ -57,6 +57,7 @@ class RunTable:
     key: str | None = None
     refs: Mapping[str, str] = field(default_factory=dict)
     left_out: frozenset[str] = frozenset()
+    marks: frozenset[str] = frozenset()
     same: tuple[str, ...] = ()
 
 
@@ -95,7 +96,10 @@ TABLES = (
         "runs", "SELECT * FROM runs WHERE id = ?1",
         refs={"target_row_id": "targets", "dataset_id": "datasets", "val_dataset_id": "datasets",
               "baseline_candidate_id": "candidates", "best_candidate_id": "candidates"},
-        left_out=frozenset({"rev", "heartbeat_at", "folder", "queued", "wants_fresh", "restarts", "confirmed"}),
+        left_out=frozenset({
+            "rev", "heartbeat_at", "folder", "queued", "wants_fresh", "restarts", "confirmed", "archived_at"
+        }),
+        marks=frozenset({"name", "tags_json", "note"}),
     ),
     _of_run("attempts", "number", left_out=frozenset({"pid", "host"})),
     _of_run("candidates", key="id", left_out=_ROLL_UPS),
@@ -131,6 +135,7 @@ ELSEWHERE = frozenset({
     "phase_calls", "candidate_tasks",  # roll-ups, kept by triggers
     "leases", "run_commands",  # of this machine
     "capabilities", "capability_versions", "promotions",  # releases: of whoever released
+    "deleted_runs",  # of whoever deleted
 })  # fmt: skip
 """Tables that a bundle leaves behind."""
 
@@ -154,7 +159,8 @@ def typed(tables: Tables) -> RunRows:
 def difference(ours: Tables, theirs: Tables) -> str | None:
     """The first table in which two gathered runs differ, or None. Columns that only we have do not count.
 
-    Nor does the journal: its entries follow from the rows, and are as old as the version that made them.
+    Nor do marks of the owner. Nor does the journal: its entries follow from the rows, and are as old as the version
+    that made them.
     """
     for table in TABLES:
         if table.name == "journal_entries":
@@ -163,7 +169,7 @@ def difference(ours: Tables, theirs: Tables) -> str | None:
         if len(mine) != len(other):
             return table.name
         for one, two in zip(mine, other, strict=True):
-            columns = table.same or set(two) - table.left_out
+            columns = table.same or set(two) - table.left_out - table.marks
             if any(one.get(column) != two.get(column) for column in columns):
                 return table.name
     return None

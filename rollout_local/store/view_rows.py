@@ -63,6 +63,8 @@ class TrialFeedRow(TypedDict):
     candidate: int
     task_name: str
     split: str
+    input: str | None
+    expected: str | None
     phase: str
     outcome: str
     score: float | None

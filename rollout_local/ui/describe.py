@@ -12,6 +12,7 @@ TABLES: dict[str, dict[str, object]] = {
             "metric_calls": "executions of the target that the search paid for", "degraded": "1: trials of train or "
             "holdout ended without a score", "rev": "grows with every change", "attempt": "the newest fresh start",
             "best_candidate_id": "what the run says is best", "fingerprint": "a hash of what decides the search",
+            "note": "what its owner says of it", "archived_at": "when it was put away; empty while it is listed",
         },
     },
     "candidates": {
@@ -44,6 +45,7 @@ TABLES: dict[str, dict[str, object]] = {
     "spans": {"description": "Steps of executions: what a model was asked and said."},
     "tasks": {"description": "Tasks of the imported datasets."},
     "run_commands": {"description": "What was asked of runs, and when it was heard."},
+    "deleted_runs": {"description": "Runs that were here: who deleted them, and when.", "sort_desc": "at"},
     "candidate_tasks": {"description": "A candidate's scores by task, summed up.", "hidden": True},
     "span_records": {"hidden": True},
     "texts": {"hidden": True},

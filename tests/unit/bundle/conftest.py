@@ -156,7 +156,9 @@ class Written:
         journal.add_event(AT, "info", "line\u2028one\nline two", {"n": 1})
         journal.add_point("best_val", 2, 0.5, AT)
         lifecycle.set_candidates(self.store, self.run_id, baseline=ids[0], best=ids[1])
-        lifecycle.add_report(self.store, self.run_id, number, '{"calls":{},"budget":{"asked":10}}', AT)
+        lifecycle.add_report(
+            self.store, self.run_id, number, '{"calls":{},"budget":{"asked":10},"gates":[],"verdict":{}}', AT
+        )
         lifecycle.end_attempt(self.store, self.run_id, number, RunStatus.COMPLETED, AT)
 
     def trial(

@@ -114,6 +114,33 @@ def test_importing_again_changes_nothing_even_where_shared_rows_are_older(
     assert import_bundle(store, file, tmp_path).is_new is False
 
 
+def test_marks_of_the_owner_are_carried_but_for_the_archive_and_may_change_on_both_sides(
+    store: Store, elsewhere: Store, written: Write, tmp_path: Path
+) -> None:
+    written()
+    with store.write() as db:
+        db.execute("UPDATE runs SET name = 'mine', note = 'keep', archived_at = ?", (AT,))
+    file = exported(store, tmp_path)
+    import_bundle(elsewhere, file, tmp_path / "elsewhere")
+    row = reads.run(elsewhere, "opt_carried")
+    assert (row["name"], row["note"], row["archived_at"]) == ("mine", "keep", None)
+    with elsewhere.write() as db:
+        db.execute("UPDATE runs SET name = 'theirs', note = NULL, tags_json = '[]', archived_at = ?", (AT,))
+    assert import_bundle(elsewhere, file, tmp_path / "elsewhere").is_new is False
+    assert reads.run(elsewhere, "opt_carried")["name"] == "theirs"
+
+
+def test_a_bundle_of_a_version_without_notes_is_imported(
+    store: Store, elsewhere: Store, written: Write, tmp_path: Path
+) -> None:
+    written()
+    tables = run_tables.gather(store, "opt_carried")
+    del tables["runs"][0]["note"]
+    with elsewhere.write() as db:
+        run_tables.insert(elsewhere, db, tables)
+    assert reads.run(elsewhere, "opt_carried")["note"] is None
+
+
 def test_the_same_run_gives_the_same_bytes_from_wherever_it_is(
     store: Store, elsewhere: Store, written: Write, tmp_path: Path
 ) -> None:

@@ -80,6 +80,13 @@ def test_a_row_that_refers_to_nothing_is_found(filled):
     assert found(filled) == ["a row of candidate_parents refers to a row of candidates that is not there"]
 
 
+def test_a_door_for_deletion_that_was_left_open_is_found(filled):
+    change(filled, "INSERT INTO deleted_runs VALUES ('opt_1', 0, '', 'me', '2026', 1)")
+    assert found(filled) == [
+        "run opt_1: its rows are open to be deleted, as they are only while `rollout optimize delete` does it"
+    ]
+
+
 def test_an_index_that_lost_an_entry_is_found_by_sqlite(filled):
     db = sqlite3.connect(filled.path, isolation_level=None)
     db.execute("PRAGMA writable_schema=ON")

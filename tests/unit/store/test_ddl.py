@@ -5,11 +5,12 @@ import sqlite3
 
 import pytest
 
+from rollout_local.domain.dataset import Task
 from rollout_local.domain.run import CandidateStatus, Phase
-from rollout_local.store import lifecycle, reads
+from rollout_local.store import catalog, lifecycle, reads
 from rollout_local.store.ddl import TABLES, TRIGGERS, VIEWS
 from rollout_local.store.migrations import DROPPED_INDEXES
-from tests.unit.store.conftest import AT, add_candidate, begin, trial
+from tests.unit.store.conftest import AT, add_candidate, begin, dataset, trial
 
 PROMISED = {
     "datasets": "slug version content_hash",
@@ -224,6 +225,21 @@ def test_a_result_cannot_be_edited(store, journal, column, value):
     assert store.rows("SELECT * FROM trials") == before
 
 
+def test_the_feed_shows_question_and_expected_of_the_dataset_that_the_split_is_of(store, add_run):
+    val = dataset(Task(name="a", instruction="Val?", input={"n": 1}, expected_output={"x": 1}), slug="val")
+    main = dataset(Task(name="a", instruction="Main?", expected_output="yes"), slug="main")
+    ids = [catalog.import_dataset(store, one, AT)["id"] for one in (main, val)]
+    journal = begin(store, add_run(dataset_id=ids[0], val_dataset_id=ids[1]))
+    _, content = add_candidate(journal)
+    for split in ("val", "holdout"):
+        journal.add_trial(trial(content, split=split), None)
+    rows = store.rows("SELECT split, input, expected FROM trial_feed ORDER BY id")
+    assert rows == [
+        {"split": "val", "input": 'Val?\n{"n": 1}', "expected": '{"x": 1}'},
+        {"split": "holdout", "input": "Main?", "expected": "yes"},
+    ]
+
+
 @pytest.mark.parametrize(
     "wrong",
     ["'scored', NULL", "'scored', 1.01", "'scored', -0.01", "'timeout', 0.0", "'provider_error', 0.5"],
@@ -254,6 +270,10 @@ def test_the_views_for_people_say_what_the_rows_mean(store, journal):
     assert board[0] == {"number": 1, "is_best": 1, "val_mean": 0.5, "text": "Be brief."}
     assert board[1] == {"number": 0, "is_best": 0, "val_mean": 0.25, "text": "Be kind."}
     feed = store.rows("SELECT candidate, task_name, score FROM trial_feed")
+    asked = store.rows("SELECT DISTINCT task_name, input, expected FROM trial_feed ORDER BY 1")
+    assert asked == [
+        {"task_name": "a", "input": "A", "expected": None}, {"task_name": "b", "input": None, "expected": None},
+    ]  # fmt: skip
     assert feed[0] == {"candidate": 1, "task_name": "b", "score": 0.25}
     assert len(feed) == 6
     failed = store.rows("SELECT candidate, task_name, error, error_kind, was_retried FROM errors")
