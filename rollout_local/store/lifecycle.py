@@ -53,11 +53,11 @@ def begin_attempt(store: Store, run_id: str, *, pid: int, host: str, at: str) ->
 
 
 def take(store: Store, run_id: str, attempt: int, *, pid: int, host: str, at: str) -> None:
-    """Mark a run as running in this process, whatever it was: the caller holds its lease."""
+    """Mark a run as running in this process, whatever it was: the caller holds its lease. It is listed again."""
     with store.write() as db:
         db.execute(
             "UPDATE runs SET status = 'running', started_at = coalesce(started_at, ?1), heartbeat_at = ?1,"
-            " stop_reason = NULL, message = NULL, finished_at = NULL, rev = rev + 1 WHERE id = ?2",
+            " stop_reason = NULL, message = NULL, finished_at = NULL, archived_at = NULL, rev = rev + 1 WHERE id = ?2",
             (at, run_id),
         )
         db.execute(

@@ -56,7 +56,8 @@ def enqueue(
     """Let a run wait for a worker, if it is `expected`; `fresh` asks for a new attempt. True if it happened.
 
     `request` is the request that this carries out: both happen or neither, so that of several workers one does it.
-    `folder` is where the run's modules and relative paths are looked for; None leaves what the row says.
+    `folder` is where the run's modules and relative paths are looked for; None leaves what the row says. A run that was
+    put away is listed again.
     """
     with store.write() as db:
         if not _is(db, run_id, expected):
@@ -65,7 +66,7 @@ def enqueue(
             return False
         db.execute(
             "UPDATE runs SET status = 'queued', queued = 1, wants_fresh = ?, restarts = 0, heartbeat_at = ?,"
-            " folder = coalesce(?, folder), rev = rev + 1 WHERE id = ? AND status = ?",
+            " folder = coalesce(?, folder), archived_at = NULL, rev = rev + 1 WHERE id = ? AND status = ?",
             (int(fresh), at, folder, run_id, expected),
         )
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rollout_local.errors import NotFound, StoreError
+from rollout_local.store import run_search
 from rollout_local.store.catalog_rows import TargetRow
 from rollout_local.store.contents import candidate_fits
 from rollout_local.store.row_types import CandidateRow, EventRow, PhaseCallsRow, RunRow, TraceRow, TrialRow
@@ -70,20 +71,26 @@ def runs(
     target: str | None = None,
     tag: str | None = None,
     project: str | None = None,
+    search: str | None = None,
+    archived: bool = False,
     limit: int = 100,
 ) -> list[ListedRun]:
-    """Runs with the scores of baseline and best, newest first, filtered by whatever is given."""
+    """Runs with the scores of baseline and best, newest first, filtered by whatever is given.
+
+    `search` are words, as `run_search` finds them; `archived`: those that were put away, too.
+    """
     return store.select(
         ListedRun,
         f"""SELECT {", ".join("r." + column.strip() for column in RUN_COLUMNS.split(","))},
             b.val_mean AS baseline_val, c.val_mean AS best_val, b.holdout_mean AS baseline_holdout,
-            c.holdout_mean AS best_holdout, c.number AS best_number, {_OUTCOME} AS verdict
+            c.holdout_mean AS best_holdout, c.number AS best_number, {_OUTCOME} AS verdict, r.note, r.archived_at
         FROM runs r LEFT JOIN candidates b ON b.id = r.baseline_candidate_id
             LEFT JOIN candidates c ON c.id = {_BEST_NOW}
         WHERE (?1 IS NULL OR r.status = ?1) AND (?2 IS NULL OR r.target_id = ?2) AND (?3 IS NULL OR r.project = ?3)
             AND (?4 IS NULL OR EXISTS (SELECT 1 FROM json_each(r.tags_json) WHERE value = ?4))
+            AND {run_search.condition("?6")} AND (?7 OR r.archived_at IS NULL)
         ORDER BY r.created_at DESC, r.rowid DESC LIMIT ?5""",
-        (status, target, project, tag, limit),
+        (status, target, project, tag, limit, run_search.patterns(search), archived),
     )
 
 

@@ -17,6 +17,8 @@ class ListedRun(ShortRun):
     best_holdout: float | None
     best_number: int | None
     verdict: str | None
+    note: str | None
+    archived_at: str | None
 
 
 class ConcludedVerdict(TypedDict):
