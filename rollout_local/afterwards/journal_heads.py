@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rollout_local import limits, signatures
 from rollout_local.domain.validation import first_problem
 from rollout_local.errors import InputError
-from rollout_local.store import chain, reads
+from rollout_local.store import chain, deletion, reads
 from rollout_local.store.schema import Store
 
 
@@ -90,7 +90,9 @@ def problems(store: Store, heads: Heads) -> Iterator[str]:
     for run_id, head in sorted(heads.runs.items()):
         entries, _ = found.get(run_id, (0, chain.START))
         if run_id not in found:
-            yield f"run {run_id} is gone: {seal} knows of it, with {head.entries} journal entries"
+            gone = deletion.record(store, run_id)
+            how = f"was deleted by {gone['actor']} at {gone['at']}" if gone else "is gone"
+            yield f"run {run_id} {how}: {seal} knows of it, with {head.entries} journal entries"
         elif entries < head.entries:
             yield (
                 f"run {run_id}: its journal has {entries} entries, {seal} knows of {head.entries}: its end was"

@@ -106,6 +106,24 @@ class Store:
             self._checkpoint_now_and_then()
 
     @contextlib.contextmanager
+    def write_unlinked(self) -> Iterator[sqlite3.Connection]:
+        """The same, with references checked once, at the end; raises `StoreError` where one is loose."""
+        with self._lock:
+            self._connection.execute("PRAGMA foreign_keys=OFF")  # nothing but outside of a transaction
+            try:
+                with self.write() as db:
+                    yield db
+                    loose = db.execute("PRAGMA foreign_key_check").fetchone()
+                    if loose is not None:
+                        msg = (
+                            f"a row of {loose[0]} would refer to a row of {loose[2]} that is not there; nothing was"
+                            " changed (`rollout db check` says what is not as it was)"
+                        )
+                        raise StoreError(msg)
+            finally:
+                self._connection.execute("PRAGMA foreign_keys=ON")
+
+    @contextlib.contextmanager
     def still(self) -> Iterator[None]:
         """Nobody writes while the block reads."""
         if self.is_fixed:
