@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
@@ -19,22 +19,33 @@ if TYPE_CHECKING:
     from rollout_local.store.selected_types import ListedRun
 
 
+class Wanted(TypedDict):
+    """Which runs are listed."""
+
+    status: str | None
+    target: str | None
+    tag: str | None
+    project: str | None
+    search: str | None
+    archived: bool
+    limit: int
+
+
 @optimize.command("list")
 @click.option("--status", help="Only runs with this status.")
 @click.option("--target", help="Only runs of this target.")
 @click.option("--tag", help="Only runs with this tag.")
 @click.option("--project", help="Only runs of this project.")
+@click.option("--search", metavar="TEXT", help="Only runs with these words in name, id, tags, note or a prompt.")
+@click.option("--archived", is_flag=True, help="Those that were put away, too.")
 @click.option("--limit", type=int, default=100, show_default=True)
 @common
-def list_(
-    *, status: str | None, target: str | None, tag: str | None, project: str | None, limit: int, db_path: Path,
-    as_json: bool, quiet: bool, no_color: bool,  # noqa: ARG001
-) -> None:  # fmt: skip
+def list_(db_path: Path, as_json: bool, quiet: bool, no_color: bool, **wanted: Unpack[Wanted]) -> None:  # noqa: ARG001
     """Runs, newest first."""
     from rollout_local.store import reads
 
     with database(db_path, reads=True) as store:
-        rows = reads.runs(store, status=status, target=target, tag=tag, project=project, limit=limit)
+        rows = reads.runs(store, **wanted)
     if as_json:
         print_json([json_columns(row) for row in rows])
         return
@@ -93,7 +104,8 @@ def _print_candidate(row: CandidateRow, *, as_json: bool, color: bool) -> None:
 
 
 _SHOWN = (
-    "id", "name", "project", "tags", "run_ref", "status", "phase", "stop_reason", "message", "target_id", "target_url",
+    "id", "name", "note", "project", "tags", "run_ref", "archived_at",
+    "status", "phase", "stop_reason", "message", "target_id", "target_url",
     "tasks", "optimizer", "seed", "attempt", "metric_calls", "metric_call_budget", "cost_usd", "frontier", "degraded",
     "created_at", "started_at", "heartbeat_at", "last_event_at", "finished_at", "log_dir", "recording",
 )  # fmt: skip
@@ -124,8 +136,9 @@ def _line_of(row: ListedRun, *, wide: bool) -> list[str]:
     """One run as a line: baseline → best (so far) on val and on the holdout, and what its report concludes."""
     calls = [f"{row['metric_calls']}/{row['metric_call_budget']}"] if wide else []
     created = [row["created_at"][:16].replace("T", " ")] if wide else []
+    status = f"{row['status']}, archived" if row["archived_at"] else row["status"]
     return [
-        row["id"], row["name"] or row["target_id"], row["status"], *calls,
+        row["id"], row["name"] or row["target_id"], status, *calls,
         _change(row["baseline_val"], row["best_val"]), _change(row["baseline_holdout"], row["best_holdout"]),
         words(row["verdict"] or "–"), *created,
     ]  # fmt: skip
