@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from rollout_local.store import reads
+from rollout_local.store import reads, run_search
 from rollout_local.store.holders import Holder
 from rollout_local.store.lease import holder_of
 from rollout_local.store.reads import RUN_COLUMNS
@@ -272,10 +272,6 @@ def events(store: Store, run_id: str, before: int | None, level: str | None, lim
     )
 
 
-_TAGS = "CASE WHEN json_valid(r.tags_json) THEN r.tags_json ELSE '[]' END"
-"""A row that others made may hold anything."""
-
-
 def tags_of(row: Tagged) -> list[str]:
     """The tags of a run."""
     try:
@@ -286,19 +282,28 @@ def tags_of(row: Tagged) -> list[str]:
 
 
 def jobs(store: Store, wanted: Mapping[str, str], limit: int) -> list[Job]:
-    """Runs, newest first, with the number of their candidates; of the `status`, `target`, `project`, `tag` wanted."""
+    """Runs, newest first, with the number of their candidates; of the `status`, `target`, `project`, `tag` wanted.
+
+    `search` are words; `archived`: those that were put away, too. A file of an earlier version knows of neither that
+    nor of notes.
+    """
+    marked = store.has("SELECT 1 FROM pragma_table_info('runs') WHERE name = 'archived_at'")
+    marks = "r.note, r.archived_at" if marked else "NULL AS note, NULL AS archived_at"
     columns = ", ".join("r." + column.strip() for column in RUN_COLUMNS.split(","))
     return store.select(
         Job,
         f"SELECT {columns}, (SELECT count(*) FROM candidates c WHERE c.run_id = r.id AND c.attempt = r.attempt)"
-        " AS candidate_count FROM runs r WHERE (?1 IS NULL OR r.status = ?1) AND (?2 IS NULL OR r.target_id = ?2)"
-        " AND (?4 IS NULL OR r.project = ?4)"
-        f" AND (?5 IS NULL OR EXISTS (SELECT 1 FROM json_each({_TAGS}) WHERE value = ?5))"
+        f" AS candidate_count, {marks} FROM runs r WHERE (?1 IS NULL OR r.status = ?1)"
+        " AND (?2 IS NULL OR r.target_id = ?2) AND (?4 IS NULL OR r.project = ?4)"
+        f" AND (?5 IS NULL OR EXISTS (SELECT 1 FROM json_each({run_search.TAGS}) WHERE value = ?5))"
+        f" AND {run_search.condition('?6', notes=marked)}{' AND (?7 OR r.archived_at IS NULL)' if marked else ''}"
         " ORDER BY r.created_at DESC, r.rowid DESC LIMIT ?3",
         (
             *(wanted.get(name) or None for name in ("status", "target")),
             limit,
             *(wanted.get(name) or None for name in ("project", "tag")),
+            run_search.patterns(wanted.get("search")),
+            *([bool(wanted.get("archived"))] if marked else []),
         ),
     )
 
@@ -311,7 +316,7 @@ def projects(store: Store) -> list[str]:
 
 def tags(store: Store) -> list[str]:
     """Tags of runs."""
-    sql = f"SELECT DISTINCT substr(value, 1, 200) AS id FROM runs r, json_each({_TAGS}) ORDER BY 1 LIMIT 200"
+    sql = f"SELECT DISTINCT substr(value, 1, 200) AS id FROM runs r, json_each({run_search.TAGS}) ORDER BY 1 LIMIT 200"
     return [row["id"] for row in store.select(Name, sql)]
 
 

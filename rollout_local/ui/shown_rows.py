@@ -144,6 +144,8 @@ class Job(ShortRun):
     """A run of the list of jobs."""
 
     candidate_count: int
+    note: str | None
+    archived_at: str | None
 
 
 class Tagged(TypedDict):

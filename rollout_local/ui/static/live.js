@@ -133,7 +133,8 @@ async function look() {
 async function refresh() {
   const list = document.querySelector("[data-refresh]");
   if (!list) return;
-  if (!document.hidden && !list.contains(document.activeElement) && !list.querySelector("input:checked")) {
+  const chosen = [...list.querySelectorAll("input")].some((one) => one.checked !== one.defaultChecked || one.value !== one.defaultValue);
+  if (!document.hidden && !list.contains(document.activeElement) && !chosen) {
     try {
       const then = (await drawn()).getElementById(list.id);
       if (then) list.replaceWith(document.adoptNode(then));

@@ -17,18 +17,22 @@ from rollout_local.ui.views import new
 from rollout_local.ui.visit import Page, Visit
 
 PER_PAGE = 50
+LONGEST_SEARCH = 200
+"""Characters of a search."""
 
 
 def show(visit: Visit) -> Page:
-    """`?status=`, `?target=`, `?project=`, `?tag=` and `?page=` narrow it."""
+    """`?status=`, `?target=`, `?project=`, `?tag=`, `?search=` and `?page=` narrow it; `?archived=1` shows more."""
     wanted = {"status": visit.choice("status", {status.value: status for status in RunStatus}, "")}
     wanted |= {name: visit.first(name) or "" for name in ("target", "project", "tag")}
+    wanted |= {"search": visit.first("search").strip()[:LONGEST_SEARCH], "archived": visit.first("archived") and "1"}
     page, filtered = max(1, visit.number("page") or 1), any(wanted.values())
     first = (page - 1) * PER_PAGE
     found: list[tuple[Source, Job]] = []
     for source in visit.sources.values():
         rows = queries.jobs(visit.open(source), wanted, first + PER_PAGE + 1)
         found += [(source, row) for row in rows]
+    filtered = filtered or (not found and any(queries.jobs(s, {"archived": "1"}, 1) for s in _stores(visit)))
     found.sort(key=lambda pair: pair[1]["created_at"], reverse=True)
     shown = found[first : first + PER_PAGE]
     return Page("jobs.html", {
@@ -43,8 +47,12 @@ def show(visit: Visit) -> Page:
     })  # fmt: skip
 
 
+def _stores(visit: Visit) -> list[Store]:
+    return [visit.open(source) for source in visit.sources.values()]
+
+
 def _all(visit: Visit, names: Callable[[Store], list[str]]) -> list[str]:
-    return sorted({name for source in visit.sources.values() for name in names(visit.open(source))})
+    return sorted({name for store in _stores(visit) for name in names(store)})
 
 
 def _job(visit: Visit, source: Source, row: Job) -> dict[str, object]:

@@ -203,6 +203,7 @@ def _set_up(run: RunVisit) -> dict[str, object]:
         "target": row["target_id"], "dataset": f"{catalog.dataset_name(run.store, row['dataset_id'])} ({sizes})",
         "validation dataset": catalog.dataset_name(run.store, row["val_dataset_id"]),
         "objective": config.get("objective"), "tags": ", ".join(queries.tags_of(row)),
+        "note": row.get("note"), "archived": row.get("archived_at"),
         "verifiers": ", ".join(spec.name or spec.id for spec in specs),
         "optimizer": f"{row['optimizer']}, seed {row['seed']}",
         "task model": config.get("task_model"), "reflection model": config.get("reflection_model"),

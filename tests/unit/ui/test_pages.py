@@ -194,6 +194,37 @@ def test_filters_that_fit_nothing_say_so(finished: Path, site: Open) -> None:
     assert "No run is like that" not in opened.text("/-/rollout/?status=made-up")
 
 
+def test_jobs_are_searched_by_name_tag_note_and_prompt(copy: Path, site: Open) -> None:
+    change(copy, "UPDATE runs SET name = 'Tickets', tags_json = '[\"nightly\"]', note = 'kept for <audit>'")
+    opened = site(copy)
+    for words in ("tickets", "NIGHTLY", "audit kept", run_of(copy), "tickets audit"):
+        assert "No run is like that" not in opened.text(f"/-/rollout/?search={words}"), words
+    assert "No run is like that" in opened.text("/-/rollout/?search=tickets+unheard-of")
+    said = opened.text("/-/rollout/?search=tickets")
+    assert 'name="search" value="tickets"' in said
+    assert "kept for &lt;audit&gt;" in said
+
+
+def test_jobs_that_were_put_away_are_shown_on_request(copy: Path, site: Open) -> None:
+    change(copy, "UPDATE runs SET archived_at = '2026-01-01T00:00:00.000Z'")
+    opened = site(copy)
+    hidden = opened.text("/-/rollout/")
+    assert "No runs yet" not in hidden
+    assert "data-open" not in hidden
+    shown = opened.text("/-/rollout/?archived=1")
+    assert '<span class="kind">archived</span>' in shown
+    assert 'name="archived" value="1" checked' in shown
+    assert opened.text(f"/-/rollout/rollout/runs/{run_of(copy)}")
+
+
+def test_a_file_of_before_runs_had_notes_is_shown(copy: Path, site: Open) -> None:
+    change(copy, "DROP VIEW run_summary", "DROP VIEW trial_feed", "ALTER TABLE runs DROP COLUMN note",
+           "ALTER TABLE runs DROP COLUMN archived_at")  # fmt: skip
+    opened = site(copy)
+    for path in ("/-/rollout/", "/-/rollout/?search=opt_&archived=1"):
+        assert run_of(copy) in opened.text(path)
+
+
 def test_many_jobs_have_pages(copy: Path, site: Open) -> None:
     columns = [row["name"] for row in rows(copy, "PRAGMA table_info(runs)") if row["name"] not in ("id", "created_at")]
     named = ", ".join(columns)
