@@ -134,6 +134,54 @@ def pairs_of_columns(values: Sequence[str], flag: str) -> dict[str, str]:
     return found
 
 
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "What is optimized (one of --module, --target-url, --capability)": (
+        "modules", "target", "target_url", "target_headers", "target_bearer_env", "capability", "agent",
+    ),
+    "On what, and how it is graded (--dataset and --verifier, unless a DSPy program brings its own)": (
+        "dataset", "instruction", "inputs", "expected", "metadata", "task_name", "drop_duplicates", "val_dataset",
+        "splits_file", "max_tasks", "verifiers", "reward", "reward_params", "allow_constant_reward",
+    ),
+    "Models (--reflection-model is required)": (
+        "reflection_model", "task_model", "reflection_api_base", "task_api_base", "reflection_params", "task_params",
+        "prices",
+    ),
+    "How long, and how much": (
+        "auto", "max_metric_calls", "max_full_evals", "max_cost", "max_seconds", "no_improvement", "stop_at",
+        "concurrency", "timeout",
+    ),
+    "How it is searched, and what a promotion asks": (
+        "optimizer", "strategy", "arguments", "seed", "objective", "reuse", "min_holdout_improvement", "confidence",
+        "allow_failing_baseline", "allow_constant_score", "isolate",
+    ),
+    "Recording and the network": (
+        "log_dir", "recording", "record_mode", "replay", "ignore_fields", "no_recording", "keep_lookalikes", "offline",
+        "allow_hosts",
+    ),
+    "Names": ("name", "project", "tags", "run_ref"),
+}  # fmt: skip
+"""The flags of a run as its help shows them, by what they are about."""
+EXAMPLE = """\
+rollout optimize run --module agent --dataset tickets.csv --instruction text --expected label --verifier equals
+    --task-model openai/gpt-4.1-nano --reflection-model openai/gpt-4.1 --max-metric-calls 200 --max-cost 5
+"""
+
+
+class RunCommand(click.Command):
+    """A command with all flags of a run, whose help groups them."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The sections in order, what is left over last, and an example."""
+        records = {param.name: record for param in self.get_params(ctx) if (record := param.get_help_record(ctx))}
+        for title, names in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([records.pop(name) for name in names if name in records])
+        with formatter.section("This command"):
+            formatter.write_dl(list(records.values()))
+        with formatter.section("Example"):
+            formatter.write("".join(f"  {line}\n" for line in EXAMPLE.splitlines()))
+
+
 def run_flags(command: Command) -> Command:
     """All flags of a run on a command; it receives them as keyword arguments."""
     for flag in reversed(FLAGS):

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
@@ -45,6 +46,10 @@ class Argument:
     name: str
     default: str
     refused: str | None = None
+    values: str = ""
+    """What it may be; empty where its type is not known here."""
+    says: str = ""
+    """What it is for, in the words of the installed library; empty where that says nothing."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +63,18 @@ class Table:
     """Tables of arguments that are themselves mappings, such as `gepa_kwargs`."""
     code: frozenset[str] = frozenset()
     """Arguments that may be given as `module:function`."""
+    documentation: str = ""
+    """The library's docstring of them."""
 
     def arguments(self) -> list[Argument]:
         """Every argument, those of inner mappings as `outer.inner`."""
-        found = []
+        found, says = [], documented(self.documentation, self.signature.parameters)
         for name, parameter in self.signature.parameters.items():
             if name in self.inner:
-                inner = self.inner[name].arguments()
-                found += [Argument(f"{name}.{one.name}", one.default, one.refused) for one in inner]
+                found += [replace(one, name=f"{name}.{one.name}") for one in self.inner[name].arguments()]
             elif name != "self" and parameter.kind is not inspect.Parameter.VAR_KEYWORD:
-                found.append(Argument(name, _default(parameter), self.refused.get(name)))
+                values = _values(self.types[name], is_code=name in self.code) if name in self.types else ""
+                found.append(Argument(name, _default(parameter), self.refused.get(name), values, says.get(name, "")))
         return found
 
     def check(self, given: Mapping[str, object], where: str = "") -> dict[str, Any]:
@@ -125,6 +132,47 @@ def _nested(given: Mapping[str, object], inner: Mapping[str, object]) -> dict[st
         else:
             nested[name] = value
     return nested
+
+
+_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+
+
+def documented(text: str, names: Collection[str]) -> dict[str, str]:
+    """The first sentence of each argument that a docstring explains, as `name: words` or `- name (type): words`."""
+    entry = re.compile(rf"^\s*(?:- )?`?({'|'.join(map(re.escape, names))})`?(?: \([^)]*\))?: (.*)$")
+    found: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for line in text.split("\n"):
+        started = entry.match(line) if names else None
+        if started:
+            lines = found.setdefault(started[1], [])
+            lines.append(started[2])
+        elif line.strip() and ": " not in line.strip()[:30]:
+            lines.append(line.strip())
+        else:
+            lines = []
+    whole = {name: _LINK.sub(r"\1", " ".join(parts)) for name, parts in found.items()}
+    return {name: re.split(r"(?<=[.!?]) ", words)[0] for name, words in whole.items()}
+
+
+def _values(kind: Any, *, is_code: bool) -> str:
+    """A type in words: `"a" | "b"`, `true | false`, `a whole number from 1`."""
+    schema = TypeAdapter(kind).json_schema()
+    return " | ".join(dict.fromkeys(_one_value(one, is_code=is_code) for one in schema.get("anyOf", [schema])))
+
+
+def _one_value(schema: Mapping[str, Any], *, is_code: bool) -> str:
+    if "enum" in schema or "const" in schema:
+        return " | ".join(str(value) for value in schema.get("enum", [schema.get("const")]))
+    if schema.get("type") in ("integer", "number"):
+        what = "a whole number" if schema["type"] == "integer" else "a number"
+        least = f" from {schema['minimum']:g}" if "minimum" in schema else ""
+        most = f" to {schema['maximum']:g}" if "maximum" in schema else ""
+        return f"{what}{least}{most}"
+    if schema.get("type") == "string":
+        return "module:function" if is_code else "a text"
+    words = {"boolean": "true | false", "object": "a JSON object", "array": "a list", "null": "null"}
+    return words.get(str(schema.get("type")), "any")
 
 
 def _default(parameter: inspect.Parameter) -> str:

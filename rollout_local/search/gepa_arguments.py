@@ -100,5 +100,7 @@ INNER_CODE = frozenset({"batch_sampler", "acceptance_criterion", "sampling_strat
 
 def table() -> Table:
     """Both tables, over the installed signatures."""
-    inner = Table(inspect.signature(gepa.optimize), INNER_TYPES, INNER_REFUSED, {}, INNER_CODE)
-    return Table(inspect.signature(dspy.GEPA.__init__), TYPES, REFUSED, {"gepa_kwargs": inner}, CODE)
+    says = inspect.getdoc(gepa.optimize) or ""
+    inner = Table(inspect.signature(gepa.optimize), INNER_TYPES, INNER_REFUSED, {}, INNER_CODE, says)
+    own = inspect.signature(dspy.GEPA.__init__)
+    return Table(own, TYPES, REFUSED, {"gepa_kwargs": inner}, CODE, inspect.getdoc(dspy.GEPA) or "")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rollout_local.cli.flags import config_of, given, run_flags
+from rollout_local.cli.flags import RunCommand, config_of, given, run_flags
 from rollout_local.cli.optimize.group import optimize
 from rollout_local.cli.optimize.output import candidate_flag, db_flag, follow, say_outcome
 from rollout_local.cli.optimize.set_up_flags import by_hand, changes_for, module_flag
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rollout_local.store.schema import Store
 
 
-@optimize.command()
+@optimize.command(cls=RunCommand)
 @common
 @run_flags
 def create(*, db_path: Path, as_json: bool, quiet: bool, no_color: bool, **flags: object) -> None:  # noqa: ARG001
@@ -41,7 +41,7 @@ def create(*, db_path: Path, as_json: bool, quiet: bool, no_color: bool, **flags
     _say_created(row["id"], prepared, command)
 
 
-@optimize.command()
+@optimize.command(cls=RunCommand)
 @click.option("--wait", "waiting", is_flag=True, help="Follow it to its end; exit by the outcome.")
 @common
 @run_flags
@@ -62,7 +62,7 @@ def submit(*, waiting: bool, db_path: Path, as_json: bool, quiet: bool, no_color
     return 0 if status in ("queued", "completed") else 3 if status == "paused" else 1
 
 
-@optimize.command("dry-run")
+@optimize.command("dry-run", cls=RunCommand)
 @click.argument("run", required=False)
 @trust_flag
 @common
@@ -88,7 +88,7 @@ def dry_run(
     return 0 if findings["ok"] else 2
 
 
-@optimize.command("run")
+@optimize.command("run", cls=RunCommand)
 @click.argument("run", required=False)
 @click.option("--fresh", is_flag=True, help="Start a new attempt; the old one's evidence is kept.")
 @click.option("--accept-changed", "accepted", multiple=True, metavar="INPUT", help="Go on although INPUT changed.")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from rollout_local.cli.flags import config_of, given, run_flags
+from rollout_local.cli.flags import RunCommand, config_of, given, run_flags
 from rollout_local.cli.optimize.group import optimize
 from rollout_local.cli.options import common, plain, print_json, print_table
 
@@ -34,19 +34,20 @@ def engines(*, name: str | None, as_json: bool, quiet: bool, no_color: bool) -> 
         print_json({"optimizers": document, "auto": presets})
         return
     for one, table in tables.items():
-        click.echo(f"--optimizer {one}")
-        rows = [
-            [argument.name, argument.default, argument.refused or ""]
-            for argument in table
-            if argument.refused != GIVEN_ABOVE
+        click.echo(f"--optimizer {one}: {optimizer_named(one).does}")
+        taken = [argument for argument in table if argument.refused is None]
+        rows = [[argument.name, argument.default, argument.values, argument.says] for argument in taken]
+        print_table(["--arg", "default", "values", "what it is for"], rows, color=not no_color, whole=("--arg",))
+        refused = [
+            [argument.name, argument.refused] for argument in table if argument.refused not in (None, GIVEN_ABOVE)
         ]
-        print_table(["--arg", "default", "refused, because"], rows, color=not no_color)
+        print_table(["refused", "because"], refused, color=not no_color)
         click.echo()
     click.echo("--auto in target executions beyond the baseline pass (--optimizer gepa)")
     print_table(list(presets[0]), [list(preset.values()) for preset in presets], color=not no_color)
 
 
-@optimize.command()
+@optimize.command(cls=RunCommand)
 @common
 @run_flags
 def advise(*, db_path: Path, as_json: bool, quiet: bool, no_color: bool, **flags: object) -> None:  # noqa: ARG001
