@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from rollout_local.cli.on_end import on_end_flag, tell
 from rollout_local.cli.options import common, database, print_json
 from rollout_local.cli.watching import interruptible, shown
 
@@ -15,10 +16,11 @@ from rollout_local.cli.watching import interruptible, shown
 @click.option("--project", help="Only runs of this project.")
 @click.option("--max-attempts", type=int, default=3, show_default=True, help="Restarts of a run whose worker died.")
 @click.option("--trust", is_flag=True, help="Also run what was made on another machine; what each contacts is said.")
+@on_end_flag
 @common
 def worker(
-    *, once: bool, project: str | None, max_attempts: int, trust: bool, db_path: Path, as_json: bool, quiet: bool,
-    no_color: bool,
+    *, once: bool, project: str | None, max_attempts: int, trust: bool, on_end: str | None, db_path: Path,
+    as_json: bool, quiet: bool, no_color: bool,
 ) -> int:  # fmt: skip
     """Claim queued runs and run them, one after another; carry out what pages asked for (retry, promote).
 
@@ -34,7 +36,7 @@ def worker(
     with shown(quiet=quiet or as_json, color=not no_color) as watch, interruptible(stop):
         done = library.work(
             db_path, Path.cwd(), stop, once=once, project=project, most_restarts=max_attempts, watch=watch,
-            heeds={"promote": promote_as_asked}, trusted=trust,
+            heeds={"promote": promote_as_asked}, trusted=trust, ended=lambda store, run: tell(on_end, store, run),
         )  # fmt: skip
     if as_json:
         print_json(

@@ -44,11 +44,13 @@ def work(
     watch: Watch | None = None,
     heeds: Mapping[str, Heed] | None = None,
     trusted: bool = False,
+    ended: Callable[[Store, str], None] | None = None,
 ) -> list[Outcome]:
     """Run what is queued until stopped, or (`once`) until nothing waits. Returns the outcomes in order.
 
     Each run gets a database connection of its own, so that its fence binds nobody else. `heeds` says by action what
-    else to carry out beside `retry`. `trusted`: runs that were made elsewhere are confirmed, and told of.
+    else to carry out beside `retry`. `trusted`: runs that were made elsewhere are confirmed, and told of. `ended` is
+    called with the id of each run that ended or waits.
     """
     done: list[Outcome] = []
     machine, unfit = Machine(), set[str]()
@@ -66,6 +68,8 @@ def work(
                 done.append(run_claimed(store, claimed, folder, stop, watch))
                 if done[-1].status is RunStatus.QUEUED:
                     unfit.add(claimed.run["id"])
+                elif ended is not None:
+                    ended(store, claimed.run["id"])
         if claimed is None:
             if once:
                 break

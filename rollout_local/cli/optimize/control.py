@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from rollout_local.cli.on_end import on_end_flag, tell
 from rollout_local.cli.optimize.group import optimize
 from rollout_local.cli.optimize.output import db_flag, follow, next_steps
 from rollout_local.cli.optimize.trusting import confirmed, trust_flag
@@ -49,8 +50,9 @@ def retry(
 
 @optimize.command()
 @click.argument("run")
+@on_end_flag
 @common
-def watch(*, run: str, db_path: Path, as_json: bool, quiet: bool, no_color: bool) -> int:  # noqa: ARG001
+def watch(*, run: str, on_end: str | None, db_path: Path, as_json: bool, quiet: bool, no_color: bool) -> int:  # noqa: ARG001
     """Follow a run, made by whoever runs it, until it has ended or waits; exit by the outcome."""
     from rollout_local.reports.standing import standing
     from rollout_local.store import reads
@@ -61,6 +63,7 @@ def watch(*, run: str, db_path: Path, as_json: bool, quiet: bool, no_color: bool
         status = follow(store, run_id, quiet=quiet or as_json)
         row = reads.run(store, run_id)
         report = standing(store, run_id, row["attempt"], StoredRun(row).config)
+        tell(on_end, store, run_id)
     if as_json:
         print_json({"run_id": run_id, "status": status})
     else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rollout_local.cli.flags import RunCommand, config_of, given, run_flags
+from rollout_local.cli.on_end import on_end_flag, tell
 from rollout_local.cli.optimize.group import optimize
 from rollout_local.cli.optimize.output import candidate_flag, db_flag, follow, say_outcome
 from rollout_local.cli.optimize.set_up_flags import by_hand, changes_for, module_flag
@@ -92,12 +93,13 @@ def dry_run(
 @click.argument("run", required=False)
 @click.option("--fresh", is_flag=True, help="Start a new attempt; the old one's evidence is kept.")
 @click.option("--accept-changed", "accepted", multiple=True, metavar="INPUT", help="Go on although INPUT changed.")
+@on_end_flag
 @trust_flag
 @common
 @run_flags
 def run_(
-    *, run: str | None, fresh: bool, accepted: tuple[str, ...], trust: bool, db_path: Path, as_json: bool, quiet: bool,
-    no_color: bool, **flags: object,
+    *, run: str | None, fresh: bool, accepted: tuple[str, ...], on_end: str | None, trust: bool, db_path: Path,
+    as_json: bool, quiet: bool, no_color: bool, **flags: object,
 ) -> int:  # fmt: skip
     """Run it: baseline, search, best on the holdout, report. Without RUN: create it from the flags first.
 
@@ -123,6 +125,7 @@ def run_(
                 stop=stop,
             )  # fmt: skip
         say_outcome(store, outcome, as_json=as_json, color=not no_color, db_path=db_path)
+        tell(on_end, store, outcome.run_id)
     return outcome.exit_code
 
 
