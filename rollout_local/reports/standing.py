@@ -34,4 +34,4 @@ def judged(report: Report, config: RunConfig) -> Report:
         config.min_holdout_improvement, config.confidence, Paired(**known), changed=report["changed"],
         degraded_why=report["degraded_why"], best=report["best"]["number"],
     )  # fmt: skip
-    return {**report, "gates": found, "verdict": verdict}
+    return {**report, "gates": found, "verdict": verdict, "doubts": report.get("doubts", [])}

@@ -374,3 +374,11 @@ def test_a_damaged_file_is_said_to_be_unreadable(copy: Path, site: Open) -> None
     answer = site(copy).get("/-/rollout/")
     assert answer.status_code == 503
     assert "could not be used" in answer.text
+
+
+@pytest.mark.parametrize("page", ["run", "promotion"])
+def test_a_report_of_an_older_version_is_shown_with_a_verdict_of_this_one(copy: Path, site: Open, page: str) -> None:
+    older = "json_remove(report_json, '$.format', '$.doubts', '$.verdict.outcome', '$.verdict.more_tasks')"
+    change(copy, f"UPDATE reports SET report_json = json_set({older}, '$.holdout.interval[0]', -0.1)")
+    assert "Undecided: candidate" in Markup(site(copy).text(address(copy, page))).text
+    assert "undecided" in Markup(site(copy).text("/-/rollout/")).text
