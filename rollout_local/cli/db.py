@@ -120,6 +120,29 @@ def backup(*, file: Path, db_path: Path, as_json: bool, quiet: bool, no_color: b
 
 
 @db.command()
+@click.option("--off", is_flag=True, help="Take the index away.")
+@common
+def index(*, off: bool, db_path: Path, as_json: bool, quiet: bool, no_color: bool) -> None:  # noqa: ARG001
+    """Full-text search over outputs, feedback and errors: build it, or build it anew. It keeps up from then on.
+
+    The pages search with it (without it they look through the newest 5,000 trials), and so does Datasette. Every
+    trial then takes a little longer to write. Runs that write to the file wait while it is built.
+    """
+    from rollout_local.store import trial_index
+
+    with database(db_path) as store:
+        if off:
+            was_on, trials = trial_index.remove(store), 0
+        else:
+            was_on, trials = trial_index.is_on(store), trial_index.build(store)
+    said = "The index is gone." if was_on else "There was no index."
+    if as_json:
+        print_json({"on": not off, "was_on": was_on, "trials": trials})
+    else:
+        click.echo(said if off else f"{trials:,} trials can be searched by their words.")
+
+
+@db.command()
 @common
 def vacuum(*, db_path: Path, as_json: bool, quiet: bool, no_color: bool) -> None:  # noqa: ARG001
     """Give free pages back to the file system."""

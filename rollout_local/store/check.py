@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rollout_local.errors import InputError, StoreError
-from rollout_local.store import chain, contents, fixed, rollups, shape
+from rollout_local.store import chain, contents, fixed, rollups, shape, trial_index
 from rollout_local.store.schema import Store
 from rollout_local.store.selected_types import IntegrityProblem, LooseReference, QuickProblem, RunId
 
@@ -96,5 +96,6 @@ def _sync(path: Path) -> None:
 
 
 def vacuum(store: Store) -> None:
-    """Give free pages back to the file system."""
+    """Give free pages back to the file system, and with them what was deleted."""
+    trial_index.forget_the_deleted(store)
     store.vacuum()

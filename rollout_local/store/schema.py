@@ -375,6 +375,8 @@ def _explain(path: Path, error: Exception) -> str:
         return f"{path} is not a SQLite database, or a damaged one ({text}); give another --db"
     if isinstance(error, OSError) or "readonly" in text or "unable to open" in text:
         return f"{path} cannot be written ({text}); check its permissions, or give another --db"
+    if "no such module" in text:
+        text = f"{text}, which its full-text index needs; `rollout db index --off` takes the index away"
     if "locked" in text:
         text = f"{text} (a connection that writes to it does not end: another program's, or the target's)"
     return f"{path} cannot be used: {text}"

@@ -1,6 +1,7 @@
 """Is the database laid out as the migrations left it: every table, index, trigger and view, and no other trigger.
 
-Tables and views that people add for themselves are theirs. A trigger of another maker could rewrite our rows.
+The index for full-text search is there on request, with its triggers. Tables and views that people add for themselves
+are theirs. A trigger of another maker could rewrite our rows.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 
 from sqlite_utils import Database
 
+from rollout_local.store import trial_index
 from rollout_local.store.migrations import migrations
 from rollout_local.store.schema import Store
 
@@ -27,6 +29,8 @@ def problems(store: Store) -> Iterator[str]:
         ours = _objects(fresh)
     with store.reading() as db:
         there = _objects(db)
+    if there.keys() & trial_index.TRIGGERS.keys():
+        ours |= {name: ("trigger", _plain(sql)) for name, sql in trial_index.TRIGGERS.items()}
     for name, (kind, made) in ours.items():
         if name not in there:
             yield f"the {kind} {name} is missing"
@@ -42,9 +46,14 @@ def problems(store: Store) -> Iterator[str]:
 def _objects(db: sqlite3.Connection) -> dict[str, tuple[str, object]]:
     """By name: the kind of an object, and how it is made. The order of a table's columns does not count."""
     return {
-        name: (kind, _table(db, name) if kind == "table" else _plain(sql))
+        name: (kind, _table(db, name) if kind == "table" and not _is_virtual(sql) else _plain(sql))
         for kind, name, sql in db.execute(_OBJECTS).fetchall()
     }
+
+
+def _is_virtual(sql: str) -> bool:
+    """Its columns are known to a module that SQLite may not have."""
+    return sql.upper().startswith("CREATE VIRTUAL")
 
 
 def _table(db: sqlite3.Connection, name: str) -> object:

@@ -16,7 +16,7 @@ import pytest
 
 from rollout_local.cli.main import run
 from rollout_local.errors import StoreError
-from rollout_local.store import check, fixed
+from rollout_local.store import check, fixed, schema
 from rollout_local.store.schema import Store, open_store
 from tests.conftest import ROOT
 
@@ -183,3 +183,21 @@ def test_a_database_that_is_not_there_is_not_made(
     assert run(["db", *command, "--db", str(missing)]) == 2
     assert "there is no database" in capsys.readouterr().err
     assert not missing.exists()
+
+
+def test_index_is_built_said_and_taken_away(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["db", "index", "--off", "--db", str(path)]) == 0
+    assert capsys.readouterr().out == "There was no index.\n"
+    assert run(["db", "index", "--db", str(path)]) == 0
+    assert capsys.readouterr().out.endswith(" trials can be searched by their words.\n")
+    assert run(["db", "check", "--db", str(path)]) == 0
+    assert run(["db", "index", "--db", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.partition("whole.\n")[2])["was_on"] is True
+    assert run(["db", "index", "--off", "--db", str(path)]) == 0
+    assert capsys.readouterr().out == "The index is gone.\n"
+
+
+def test_an_index_that_this_sqlite_cannot_read_is_told_with_its_remedy(path: Path) -> None:
+    said = schema._explain(path, sqlite3.OperationalError("no such module: fts5"))
+    assert said.endswith("no such module: fts5, which its full-text index needs; `rollout db index --off` takes the"
+                         " index away")  # fmt: skip
