@@ -16,8 +16,8 @@ from rollout_local.store.schema import Store
 
 LOOKED_AT = 5_000
 PER_PAGE = 50
-_CUT = 600
-"""Characters of a text that a row of a list carries."""
+SHORT, LONG = 600, 2_000
+"""Characters of a text that a row of a list carries, and of one that is opened."""
 
 SCORES = {"": "1", "errors": "t.score IS NULL", "zero": "t.score = 0", "low": "t.score < 0.5", "full": "t.score = 1"}
 """What a list can be narrowed to by score."""
@@ -115,8 +115,12 @@ def find(store: Store, sought: Sought) -> Found:
 
 
 def of_candidate(store: Store, run_id: str, attempt: int, candidate: int, limit: int) -> list[ReadTrial]:
-    """The newest trials of a candidate."""
-    return find(store, Sought(run_id, attempt, candidate)).trials[:limit]
+    """The newest trials of a candidate, with longer texts."""
+    sought = Sought(run_id, attempt, candidate)
+    ids = store.select(
+        _Id, f"SELECT id FROM ({_source(sought, indexed=False)}) LIMIT {limit}", _values(sought, asked=())
+    )
+    return _read(store, [row["id"] for row in ids], LONG)
 
 
 _ALL = "(SELECT id FROM candidates WHERE run_id = :run AND attempt = :attempt)"
@@ -167,15 +171,15 @@ def _conditions(sought: Sought, asked: Sequence[str], *, indexed: bool) -> str:
     return " AND ".join(parts)
 
 
-def _read(store: Store, ids: Sequence[int]) -> list[ReadTrial]:
+def _read(store: Store, ids: Sequence[int], cut: int = SHORT) -> list[ReadTrial]:
     """These trials with their questions, in this order."""
     marks = ", ".join("?" * len(ids))
     rows = store.select(
         ReadTrial,
         f"""SELECT t.id, c.number AS candidate, substr(t.task_name, 1, 500) AS task_name, t.split, t.outcome, t.score,
-            substr(t.feedback, 1, {_CUT}) AS feedback, substr(t.output, 1, {_CUT}) AS output,
-            substr(t.error, 1, {_CUT}) AS error, t.trace_id, t.reused, t.superseded_by, t.created_at,
-            substr(k.instruction, 1, {_CUT}) AS instruction, substr(k.input_json, 1, 4000) AS input_json,
+            substr(t.feedback, 1, {cut}) AS feedback, substr(t.output, 1, {cut}) AS output,
+            substr(t.error, 1, {cut}) AS error, t.trace_id, t.reused, t.superseded_by, t.created_at,
+            substr(k.instruction, 1, {cut}) AS instruction, substr(k.input_json, 1, 4000) AS input_json,
             substr(k.expected_output_json, 1, 4000) AS expected_output_json
         FROM trials t JOIN candidates c ON c.id = t.candidate_id JOIN runs r ON r.id = t.run_id
             LEFT JOIN tasks k ON k.name = t.task_name

@@ -8,7 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rollout_local.ui.views import candidate, compare, execution, jobs, lineage, new, promotion, reflections, run
+from rollout_local.ui.views import (
+    candidate,
+    compare,
+    execution,
+    jobs,
+    lineage,
+    new,
+    promotion,
+    reflections,
+    run,
+    trials,
+)
 from rollout_local.ui.visit import Answer, Visit
 
 
@@ -40,6 +51,7 @@ PAGES = (
     PageRow("changes", RUN + r"\.json", run.changes, document=True),
     PageRow("run", RUN, run.show, "Run"),
     PageRow("promotion", RUN + "/promotion", promotion.show, "Promotion"),
+    PageRow("trials", RUN + "/trials", trials.show, "Trials"),
     PageRow("lineage", RUN + "/lineage", lineage.lineage, "Lineage"),
     PageRow("pareto", RUN + "/pareto", lineage.pareto, "Tasks"),
     PageRow("reflections", RUN + "/reflections", reflections.reflections, "Reflections"),

@@ -228,18 +228,6 @@ def pace(store: Store, run_id: str) -> list[MadeAt]:
     return store.select(MadeAt, sql, (run_id,))
 
 
-def trials_of(store: Store, candidate_id: int, limit: int = FEED) -> list[TrialWithOutput]:
-    """The newest trials of a candidate with their outputs (cut)."""
-    return store.select(
-        TrialWithOutput,
-        f"SELECT {_TRIAL}, substr(t.output, 1, 2000) AS output FROM trials t {_WITH_CANDIDATE}"
-        " WHERE t.id IN (SELECT id FROM trials WHERE candidate_id = ?1 AND superseded_by IS NULL"
-        " UNION ALL SELECT id FROM trials WHERE candidate_id = ?1 AND superseded_by IS NOT NULL)"
-        " ORDER BY t.id DESC LIMIT ?2",
-        (candidate_id, limit),
-    )
-
-
 def trials(store: Store, ids: Sequence[int]) -> dict[int, TrialWithOutput]:
     """Some trials by id, with their outputs (cut)."""
     marks = ", ".join("?" * len(ids))

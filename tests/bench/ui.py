@@ -29,6 +29,7 @@ from typing import Any
 
 import httpx
 
+from rollout_local.store import trial_index
 from rollout_local.store.schema import open_store
 from rollout_local.ui.links import Links
 
@@ -62,6 +63,8 @@ def measure(sizes: Sequence[int] = SIZES, requests: int = 60) -> list[Row]:
         for size in sizes:
             path = Path(folder) / f"bench{size}.db"
             fill(path, size)
+            with open_store(path) as store:
+                trial_index.build(store)
             with serving(path) as root, httpx.Client(base_url=root, timeout=60) as client:
                 found += _pages(client, path, size, requests)
                 found += _documents(client, path, size, requests)
@@ -195,7 +198,13 @@ def _pages(client: httpx.Client, path: Path, size: int, requests: int) -> list[R
         "lineage": links.run(db, RUN, "lineage"), "tasks": links.run(db, RUN, "pareto"),
         "reflections": links.run(db, RUN, "reflections"), "promotion": links.run(db, RUN, "promotion"),
         "events": links.run(db, RUN, "events"), "trial": links.trial(db, size // 2),
-        "task": links.task(db, RUN, "val-007", "val") or "", "compare": links.compare(f"{db}/{RUN}", f"{db}/{RUN}"),
+        "task": links.task(db, RUN, "val-007", "val") or "",
+        "trials": links.run(db, RUN, "trials"), "trials, by score": links.run(db, RUN, "trials", sort="-score"),
+        "trials, a rare word": links.run(db, RUN, "trials", search="rarely"),
+        "trials, every word": links.run(db, RUN, "trials", search="lacks number"),
+        "trials, word and 1": links.run(db, RUN, "trials", search="lacks", score="full", split="val"),
+        "trials of a task": links.run(db, RUN, "trials", task="val-007", candidate=7),
+        "jobs, a word": links.jobs(search="rule"), "compare": links.compare(f"{db}/{RUN}", f"{db}/{RUN}"),
     }  # fmt: skip
     return [_timed(client, size, "page", name, lambda path=path: path, requests) for name, path in pages.items()]
 
@@ -293,11 +302,11 @@ class _Writer:
 
 def print_rows(rows: Sequence[Row]) -> None:
     """As a table."""
-    print(f"{'trials':>9}  {'what':28} {'page':18} {'p50 ms':>8} {'p95 ms':>8} {'KB':>7}")
+    print(f"{'trials':>9}  {'what':28} {'page':20} {'p50 ms':>8} {'p95 ms':>8} {'KB':>7}")
     for row in rows:
         mark = "" if row.holds else f"  over {LIMITS_MS[row.kind]:.0f} ms"
         print(
-            f"{row.trials:>9,}  {row.kind:28} {row.page:18} {row.p50:8.1f} {row.p95:8.1f} {row.bytes / 1024:7.1f}{mark}"
+            f"{row.trials:>9,}  {row.kind:28} {row.page:20} {row.p50:8.1f} {row.p95:8.1f} {row.bytes / 1024:7.1f}{mark}"
         )
 
 

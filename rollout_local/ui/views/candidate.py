@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from rollout_local.reports.evidence import texts_of
 from rollout_local.reports.lineage import LineStep
-from rollout_local.store import reads
+from rollout_local.store import reads, trial_list
 from rollout_local.store.row_types import CandidateRow
 from rollout_local.store.selected_types import JudgedProposal
 from rollout_local.ui import queries
@@ -16,10 +16,12 @@ from rollout_local.ui.figures import lift, means
 from rollout_local.ui.shown_rows import CandidateMeans, ShortCandidate
 from rollout_local.ui.texts import Difference, ancestors, differences, origins
 from rollout_local.ui.views.run import leaders
+from rollout_local.ui.views.trials import asked
 from rollout_local.ui.visit import Missing, Page, RunVisit, Visit, run_visit
 
 MOST_TASKS = 100
 MOST_FEEDBACK = 12
+MOST_TRIALS = 20
 
 
 OriginLine = TypedDict("OriginLine", {"text": str, "from": int, "steps": Sequence[LineStep]})
@@ -81,7 +83,8 @@ def show(visit: Visit) -> Page:
         "is_best": best is not None and best["id"] == row["id"], "best": best,
         "components": blamed, "sources": _sources(run, number, blamed, parents),
         "against": visit.first("against", "parent"), "comparisons": _comparisons(run, other, row, grew_from),
-        "tasks": _tasks(run, other, row), "trials": queries.trials_of(run.store, row["id"]),
+        "tasks": _tasks(run, other, row),
+        "trials": asked(trial_list.of_candidate(run.store, run.id, run.attempt, row["id"], MOST_TRIALS)),
         "around": [n for n in (number - 1, number + 1) if any(c["number"] == n for c in run.candidates)],
     })  # fmt: skip
 

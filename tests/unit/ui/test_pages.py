@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from rollout_local.domain.run import RunStatus
-from rollout_local.store import reads
+from rollout_local.store import reads, trial_index
 from rollout_local.store.schema import open_store
 from rollout_local.ui import page_table
 from rollout_local.ui.links import Links
+from rollout_local.ui.pages import short
 from tests.unit.ui.conftest import Markup, Site, change, pages_of, rows, run_of
 
 PAGES = tuple(page.name for page in (*page_table.PAGES, page_table.NEW) if not page.document)
@@ -382,3 +383,77 @@ def test_a_report_of_an_older_version_is_shown_with_a_verdict_of_this_one(copy: 
     change(copy, f"UPDATE reports SET report_json = json_set({older}, '$.holdout.interval[0]', -0.1)")
     assert "Undecided: candidate" in Markup(site(copy).text(address(copy, page))).text
     assert "undecided" in Markup(site(copy).text("/-/rollout/")).text
+
+
+# -- trials to be read
+
+
+def test_trials_are_read_with_question_and_output_and_narrowed_by_links(finished: Path, site: Open) -> None:
+    opened, run = site(finished), run_of(finished)
+    row = rows(finished, "SELECT t.*, k.instruction, k.input_json FROM trials t JOIN tasks k ON k.name = t.task_name"
+                         " WHERE t.score IS NOT NULL ORDER BY t.id DESC LIMIT 1")[0]  # fmt: skip
+    link = Links("/").run("rollout", run, "trials")
+    said = Markup(opened.text(link)).text
+    assert short(row["output"], 280) in said
+    question = row["instruction"] if row["input_json"] == "{}" else next(iter(json.loads(row["input_json"]).values()))
+    assert short(question, 100)[:90] in said
+    only = opened.text(f"{link}?task={row['task_name']}&split={row['split']}&candidate=0")
+    shown = {found for _, found in re.findall(r'(title="Only this task">)([^<]*)<', only)}
+    assert shown == {row["task_name"]}
+    assert "Show all" in only
+
+
+def test_trials_are_sorted_by_the_heads_and_the_heads_say_how(finished: Path, site: Open) -> None:
+    opened, link = site(finished), Links("/").run("rollout", run_of(finished), "trials")
+    scores = []
+    for step in ("", "?sort=score", "?sort=-score"):
+        said = opened.text(link + step)
+        scores.append([float(one) for one in re.findall(r'class="score">([\d.]+)', said)])
+        sorted_ = re.findall(r'aria-sort="(\w+)"><a href="([^"]*)"', said)
+        assert [name for name, _ in sorted_] == {"": [], "?sort=score": ["ascending"]}.get(step, ["descending"])
+    assert scores[1] == sorted(scores[1])
+    assert scores[2] == sorted(scores[2], reverse=True)
+    assert scores[1] != scores[2]
+
+
+def test_what_no_trial_says_is_said_and_odd_addresses_are_no_mistakes(finished: Path, site: Open) -> None:
+    opened, link = site(finished), Links("/").run("rollout", run_of(finished), "trials")
+    for query in ("?search=unheard-of", "?candidate=99", "?task=nobody", "?split=holdout&score=errors", "?before=1"):
+        said = opened.text(link + query)
+        assert "data-trial" not in said, query
+        assert "No trial" in said, query
+    for query in ("?sort=made-up", "?score=x&split=y", "?page=0", "?search=%22", "?search=NEAR(", "?candidate=x"):
+        assert "data-trial" in opened.text(link + query) or "NEAR" in query, query
+    assert "rollout db index" in opened.text(link + "?search=the")
+
+
+def test_with_an_index_words_are_found_in_the_page_and_it_is_not_asked_for(copy: Path, site: Open) -> None:
+    with open_store(copy) as store:
+        trial_index.build(store)
+    missing = rows(copy, "SELECT count(*) AS n FROM trials WHERE feedback LIKE '%missing%'")[0]["n"]
+    said = site(copy).text(Links("/").run("rollout", run_of(copy), "trials", search="missing"))
+    assert said.count("data-trial") == min(missing, 50) > 0
+    assert "rollout db index" not in said
+
+
+def test_older_trials_are_a_link_away_until_there_are_none(copy: Path, site: Open) -> None:
+    opened, link = site(copy), Links("/").run("rollout", run_of(copy), "trials")
+    seen: list[str] = []
+    while link:
+        said = opened.text(link)
+        seen += re.findall(r'data-trial="(\d+)"', said)
+        older = re.search(r'href="([^"]*)" rel="next"', said)
+        link = older[1].replace("&amp;", "&") if older else ""
+    everything = [str(row["id"]) for row in rows(copy, "SELECT id FROM trials ORDER BY id DESC")]
+    assert seen == everything
+    assert len(seen) > 50
+
+
+def test_a_candidate_and_a_run_lead_to_their_trials(finished: Path, site: Open) -> None:
+    opened, run = site(finished), run_of(finished)
+    link = Links("/").run("rollout", run, "trials")
+    assert f'action="{link}" role="search"' in opened.text(Links("/").run("rollout", run))
+    said = opened.text(Links("/").candidate("rollout", run, 0))
+    assert f'action="{link}" role="search"><input type="hidden" name="candidate" value="0">' in said
+    assert f'href="{link}?candidate=0"' in said
+    assert "<h3>Question</h3>" in said
