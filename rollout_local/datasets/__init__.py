@@ -1,7 +1,8 @@
 """What you wrote: Harbor folders, tables that become them, and the split of their tasks.
 
 Start with `harbor` (a folder is a Dataset and back), then `sources` (csv, jsonl, parquet or the Hugging Face
-hub into such a folder), then `splits` (which tasks a search may see). Everything that is read here is read
+hub into such a folder), then `splits` (which tasks a search may see) and `similar` (which
+of them ask nearly the same). Everything that is read here is read
 strictly: what cannot be kept exactly is refused with the file, the line and what to do about it.
 """
 
