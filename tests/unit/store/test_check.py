@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sqlite3
 import stat
 import tarfile
@@ -174,33 +173,38 @@ def columns_of(path):
             yield from ((table, name) for name, key in columns if not key and not table.startswith("sqlite"))
 
 
-def notices(path, table, column, scratch):
+def notices(store, table, column):
     """Whether an edit of a column is noticed; None where there is nothing to edit, or SQLite refuses it."""
-    shutil.copyfile(path, scratch)
-    with contextlib.closing(sqlite3.connect(scratch, isolation_level=None)) as db:
-        db.execute("PRAGMA foreign_keys=OFF")
-        triggers = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
-        for name, _ in triggers:
-            db.execute(f"DROP TRIGGER {name}")
-        values = [row[0] for row in db.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL ORDER BY 1")]
-        if not values:
-            return None
-        value = values[len(values) // 2]
+    with store.reading() as db:
+        db.execute("BEGIN")
         try:
-            db.execute(f"UPDATE {table} SET {column} = ? WHERE {column} IS ?", (edited(value), value))
-        except sqlite3.IntegrityError:
-            return None
-        for _, sql in triggers:
-            db.execute(sql)
-    with open_store(scratch, create=False) as store:
-        return next(check.problems(store), None) is not None
+            triggers = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+            for name, _ in triggers:
+                db.execute(f"DROP TRIGGER {name}")
+            sql = f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL ORDER BY 1"
+            values = [row[0] for row in db.execute(sql)]
+            if not values:
+                return None
+            value = values[len(values) // 2]
+            try:
+                db.execute(f"UPDATE {table} SET {column} = ? WHERE {column} IS ?", (edited(value), value))
+            except sqlite3.IntegrityError:
+                return None
+            for _, sql in triggers:
+                db.execute(sql)
+            return next(check.problems(store), None) is not None
+        finally:
+            db.execute("ROLLBACK")
 
 
-def test_an_edit_of_any_column_is_noticed_but_of_those_that_are_named(whole, tmp_path):
+def test_an_edit_of_any_column_is_noticed_but_of_those_that_are_named(whole):
     unnoticed = {}
-    for table, column in columns_of(whole):
-        if notices(whole, table, column, tmp_path / "edited.db") is False:
-            unnoticed.setdefault(table, []).append(column)
+    with open_store(whole, create=False) as store:
+        with store.reading() as db:
+            db.execute("PRAGMA foreign_keys=OFF")
+        for table, column in columns_of(whole):
+            if notices(store, table, column) is False:
+                unnoticed.setdefault(table, []).append(column)
     assert {table: set(columns) for table, columns in unnoticed.items()} == {
         table: set(columns.split()) for table, columns in UNNOTICED.items()
     }
