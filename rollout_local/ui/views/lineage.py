@@ -79,12 +79,13 @@ def pareto(visit: Visit) -> Page:
         "task_count": len(tasks),
         "rows": [{**task, "href": run.task_link(task["task"], "val")} for task in tasks[:MOST_TASKS]],
         "shown": (min(len(ranked), ROWS), min(len(tasks), COLUMNS)),
-        "heat": _map(ranked[:ROWS], cells, [task["task"] for task in tasks[:COLUMNS]]) if tasks else None,
+        "heat": _map(run, ranked[:ROWS], cells, [task["task"] for task in tasks[:COLUMNS]]) if tasks else None,
     })  # fmt: skip
 
 
-def _map(ranked: list[ShortCandidate], cells: dict[int, dict[str, float]], tasks: list[str]) -> Markup:
-    return heat([(row["number"], cells.get(row["id"], {})) for row in ranked], tasks)
+def _map(run: RunVisit, ranked: list[ShortCandidate], cells: dict[int, dict[str, float]], tasks: list[str]) -> Markup:
+    links = {task: link for task in tasks if (link := run.task_link(task, "val"))}
+    return heat([(row["number"], cells.get(row["id"], {})) for row in ranked], tasks, links, run.candidate_link)
 
 
 def _tasks(run: RunVisit, ranked: list[ShortCandidate], cells: dict[int, dict[str, float]]) -> list[TaskTops]:

@@ -130,3 +130,19 @@ def test_words_on_the_page() -> None:
 def test_a_trend_says_from_where_to_where_and_a_single_point_is_none() -> None:
     assert "Search calls from 1 to 1,200" in DRAWINGS["trend"]
     assert trend([], "Search calls") == trend([(1, 3.0)], "Search calls") == ""
+
+
+def test_a_cell_of_the_heat_map_says_what_it_is_and_leads_to_its_task() -> None:
+    drawn = heat([(3, {"a<b": 0.25, "c": 1.0})], ["a<b", "c", "d"], {"a<b": "/t/1"}, lambda number: f"/c/{number}")
+    assert '<a href="/t/1" tabindex="-1"><rect' in drawn
+    assert "<title>candidate 3, a&lt;b: 0.250</title>" in drawn
+    assert drawn.count("<rect") == 2
+    assert '<a href="/c/3"><text' in drawn
+    assert 'role="group"' in drawn
+
+
+def test_a_large_heat_map_joins_cells_of_one_shade() -> None:
+    tasks = [f"t{n}" for n in range(100)]
+    drawn = heat([(n, dict.fromkeys(tasks, 0.5)) for n in range(31)], tasks)
+    assert drawn.count("<rect") == 31
+    assert "<title>" not in drawn
