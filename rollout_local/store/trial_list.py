@@ -92,34 +92,43 @@ class Found:
 
 
 def find(store: Store, sought: Sought) -> Found:
-    """One page of trials."""
+    """One page of trials. By time it is mostly full after a short look, and the long one is spared."""
+    if not sought.sort:
+        found = _look(store, sought, PER_PAGE + 1)
+        if found.more:
+            return found
+    return _look(store, sought, LOOKED_AT)
+
+
+def _look(store: Store, sought: Sought, most: int) -> Found:
+    """The page among at most this many of the newest that an index gives."""
     asked = trial_index.words(sought.text)
     indexed = bool(asked) and trial_index.is_on(store)
-    source = _source(sought, indexed=indexed)
+    source = f"{_source(sought, indexed=indexed)} LIMIT {most}"
     values = _values(sought, asked)
-    skipped = (sought.page - 1) * PER_PAGE if sought.sort else 0
     ids = store.select(
         _Id,
         f"SELECT t.id FROM ({source}) f JOIN trials t ON t.id = f.id JOIN candidates c ON c.id = t.candidate_id"
         f" WHERE {_conditions(sought, asked, indexed=indexed)} ORDER BY {SORTS[sought.sort]}"
         f" LIMIT {PER_PAGE + 1} OFFSET :skipped",
-        values | {"skipped": skipped},
+        values | {"skipped": (sought.page - 1) * PER_PAGE if sought.sort else 0},
     )
     shown, more = [row["id"] for row in ids[:PER_PAGE]], len(ids) > PER_PAGE
+    if more and not sought.sort:
+        return Found(_read(store, shown), more, None, shown[-1])
+    if most < LOOKED_AT:
+        return Found([], more=False, looked_at=None, older=None)
     reach = store.first(_Reach, f"SELECT count(*) AS n, min(id) AS last FROM ({source})", values)
-    partial = reach is not None and reach["n"] == LOOKED_AT
-    older = None
-    if not sought.sort:
-        older = shown[-1] if more else reach["last"] if partial and reach is not None else None
-    return Found(_read(store, shown), more, LOOKED_AT if partial else None, older)
+    last = reach["last"] if reach is not None and reach["n"] == most else None
+    return Found(
+        _read(store, shown), more, None if last is None else most, None if sought.sort else last
+    )  # fmt: skip
 
 
 def of_candidate(store: Store, run_id: str, attempt: int, candidate: int, limit: int) -> list[ReadTrial]:
     """The newest trials of a candidate, with longer texts."""
     sought = Sought(run_id, attempt, candidate)
-    ids = store.select(
-        _Id, f"SELECT id FROM ({_source(sought, indexed=False)}) LIMIT {limit}", _values(sought, asked=())
-    )
+    ids = store.select(_Id, f"{_source(sought, indexed=False)} LIMIT {limit}", _values(sought, asked=()))
     return _read(store, [row["id"] for row in ids], LONG)
 
 
@@ -129,21 +138,21 @@ _BEFORE = "id < coalesce(:before, 9223372036854775807)"
 
 def _source(sought: Sought, *, indexed: bool) -> str:
     """A select of the ids among which is looked, the newest first."""
-    newest = f" ORDER BY id DESC LIMIT {LOOKED_AT}"
     if indexed:
         return (
             f"SELECT rowid AS id FROM {trial_index.TABLE} WHERE {trial_index.TABLE} MATCH :match AND rowid BETWEEN"
             " (SELECT min(id) FROM trials WHERE run_id = :run) AND min(coalesce(:before - 1, 9223372036854775807),"
-            f" (SELECT max(id) FROM trials WHERE run_id = :run)) ORDER BY rowid DESC LIMIT {LOOKED_AT}"
+            f" (SELECT max(id) FROM trials WHERE run_id = :run)) ORDER BY rowid DESC"
         )
     if sought.candidate is not None or sought.task:
         key = "candidate_id = :candidate" if sought.candidate is not None else f"candidate_id IN {_ALL}"
         key += " AND task_name = :task" if sought.task else ""
-        return " UNION ALL ".join(
+        parts = [
             f"SELECT id FROM trials WHERE {key} AND superseded_by IS {no}NULL AND {_BEFORE}" for no in ("", "NOT ")
-        ) + newest  # fmt: skip
+        ]
+        return f"{' UNION ALL '.join(parts)} ORDER BY id DESC"
     failed = " AND error IS NOT NULL" if sought.score == "errors" else ""
-    return f"SELECT id FROM trials WHERE run_id = :run{failed} AND {_BEFORE}{newest}"
+    return f"SELECT id FROM trials WHERE run_id = :run{failed} AND {_BEFORE} ORDER BY id DESC"
 
 
 def _values(sought: Sought, asked: Sequence[str]) -> dict[str, object]:

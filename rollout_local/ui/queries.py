@@ -20,6 +20,7 @@ from rollout_local.store.selected_types import CandidateId, Count, JudgedProposa
 from rollout_local.ui.shown_rows import (
     CandidateCells,
     CandidateText,
+    FeedTrial,
     Job,
     MadeAt,
     Moments,
@@ -53,6 +54,11 @@ _TRIAL = (
     " t.reused, t.superseded_by, t.latency_ms, t.created_at"
 )
 _WITH_CANDIDATE = " JOIN candidates c ON c.id = t.candidate_id"
+_ASKED = ", substr(k.instruction, 1, 400) AS instruction, substr(k.input_json, 1, 4000) AS input_json"
+_WITH_TASK = (
+    f"{_WITH_CANDIDATE} JOIN runs r ON r.id = t.run_id LEFT JOIN tasks k ON k.name = t.task_name"
+    " AND k.dataset_id = iif(t.split = 'val', coalesce(r.val_dataset_id, r.dataset_id), r.dataset_id)"
+)
 
 FILTERS = {
     "all": "1",
@@ -183,24 +189,30 @@ def cells(store: Store, ids: Sequence[int], split: str = "val") -> dict[int, dic
     return {row["candidate_id"]: json.loads(row["means"]) for row in rows}
 
 
-def feed(store: Store, run_id: str, attempt: int, show: str, limit: int = FEED) -> list[ShownTrial]:
+def shares_instruction(store: Store, dataset_id: int) -> bool:
+    """Whether all of several tasks have one instruction, which then tells none from another."""
+    sql = "SELECT count(*) AS n, min(instruction) AS a, max(instruction) AS b FROM tasks WHERE dataset_id = ?"
+    return store.has(f"SELECT 1 FROM ({sql}) WHERE n > 1 AND a = b", (dataset_id,))
+
+
+def feed(store: Store, run_id: str, attempt: int, show: str, limit: int = FEED) -> list[FeedTrial]:
     """The newest trials of an attempt, newest first. A filter looks at the newest `SCANNED` ones."""
     newest = "0"
     if show != "all":
         newest = f"coalesce((SELECT id FROM trials WHERE run_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET {SCANNED}), 0)"
     return store.select(
-        ShownTrial,
-        f"SELECT {_TRIAL} FROM trials t {_WITH_CANDIDATE} WHERE t.run_id = ?1 AND t.attempt = ?2 AND t.id > {newest}"
+        FeedTrial,
+        f"SELECT {_TRIAL}{_ASKED} FROM trials t{_WITH_TASK} WHERE t.run_id = ?1 AND t.attempt = ?2 AND t.id > {newest}"
         f" AND {FILTERS[show]} ORDER BY t.id DESC LIMIT ?3",
         (run_id, attempt, limit),
     )
 
 
-def since(store: Store, run_id: str, attempt: int, after: int, show: str) -> tuple[list[ShownTrial], int]:
+def since(store: Store, run_id: str, attempt: int, after: int, show: str) -> tuple[list[FeedTrial], int]:
     """Trials after the trial `after`, newest first, at most `DELTA`; and how many were left out (up to `COUNTED`)."""
     found = store.select(
-        ShownTrial,
-        f"SELECT {_TRIAL} FROM trials t {_WITH_CANDIDATE} WHERE t.run_id = ? AND t.id > ? AND t.attempt = ?"
+        FeedTrial,
+        f"SELECT {_TRIAL}{_ASKED} FROM trials t{_WITH_TASK} WHERE t.run_id = ? AND t.id > ? AND t.attempt = ?"
         " ORDER BY t.id DESC LIMIT ?",
         (run_id, after, attempt, DELTA),
     )

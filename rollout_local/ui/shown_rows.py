@@ -86,7 +86,7 @@ class CandidateCells(TypedDict):
 
 
 class ShownTrial(TypedDict):
-    """A trial of the feed."""
+    """A trial of a list."""
 
     id: int
     attempt: int
@@ -104,6 +104,13 @@ class ShownTrial(TypedDict):
     superseded_by: int | None
     latency_ms: float | None
     created_at: str
+
+
+class FeedTrial(ShownTrial):
+    """The same with what was asked, cut."""
+
+    instruction: str | None
+    input_json: str | None
 
 
 class TrialWithOutput(ShownTrial):

@@ -45,7 +45,8 @@ function row(trial) {
   candidate.textContent = `candidate ${trial.candidate}`;
   candidate.href = trial.candidate_href;
   made.querySelector(".what small").firstChild.textContent = `${trial.split} · `;
-  made.querySelector(".said").textContent = trial.said;
+  made.querySelector(".question").textContent = trial.question;
+  made.querySelector(".said small").textContent = trial.said;
   const trace = made.querySelector(".trace");
   const link = trace.querySelector("a");
   if (trial.trace) link.href = trial.trace; else link.remove();

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 from markupsafe import Markup
@@ -14,11 +14,13 @@ from rollout_local.reports.report import Report
 from rollout_local.reports.standing import standing
 from rollout_local.reports.wording import number
 from rollout_local.store import catalog, reads
+from rollout_local.store.schema import Store
 from rollout_local.ui import actions, queries
 from rollout_local.ui.draw.lines import best_so_far, slopes, train_and_val, trend
 from rollout_local.ui.figures import Mean, lift, mean_of, means, steps, time_left
 from rollout_local.ui.heartbeat import Heartbeat, heartbeat
-from rollout_local.ui.shown_rows import ShortCandidate, ShownTrial
+from rollout_local.ui.shown_rows import FeedTrial, ShortCandidate
+from rollout_local.ui.views.trials import question
 from rollout_local.ui.visit import Document, Missing, Page, RunVisit, Visit, run_visit
 
 TOP = 12
@@ -34,6 +36,12 @@ class Leader(ShortCandidate):
     partial: int | None
 
 
+class QuestionedTrial(FeedTrial):
+    """A trial of the feed with what was asked as people read it."""
+
+    question: str
+
+
 class Chart(TypedDict):
     """Best so far against calls: the drawing, and the same as rows."""
 
@@ -46,7 +54,7 @@ def show(visit: Visit) -> Page:
     run = run_visit(visit)
     beat = heartbeat_of(run)
     chosen = visit.choice("show", queries.FILTERS, "all")
-    feed = queries.feed(run.store, run.id, run.attempt, chosen)
+    feed = _with_questions(run.store, run.row["dataset_id"], queries.feed(run.store, run.id, run.attempt, chosen))
     before, after = means(run.store, run.baseline), means(run.store, run.best)
     return Page("run.html", {
         "title": run.row["name"] or run.row["target_id"], "run": run, "tab": "run", "heartbeat": beat,
@@ -92,11 +100,12 @@ def changes(visit: Visit) -> Document:
     trials, skipped = queries.since(
         visit.store, row["id"], row["attempt"], visit.number("since") or 0, visit.choice("show", queries.FILTERS, "all")
     )
+    asked = _with_questions(visit.store, row["dataset_id"], trials)
     recent = [trial["created_at"] for trial in queries.pace(visit.store, row["id"])] if beat.state != "stale" else []
     return Document({
         **found, **{name: _shown(value) for name, value in row.items() if name in _COUNTERS},
         "unchanged": False, "skipped": skipped,
-        "left": time_left(row, 0, recent), "trials": [_trial(visit, trial) for trial in reversed(trials)],
+        "left": time_left(row, 0, recent), "trials": [_trial(visit, trial) for trial in reversed(asked)],
     })  # fmt: skip
 
 
@@ -110,13 +119,19 @@ def _shown(value: object) -> object:
     return visible(value[:200]) if isinstance(value, str) else value
 
 
-def _trial(visit: Visit, row: ShownTrial) -> dict[str, object]:
+def _with_questions(store: Store, dataset_id: int, trials: Sequence[FeedTrial]) -> list[QuestionedTrial]:
+    told = not (trials and queries.shares_instruction(store, dataset_id))
+    return [{**row, "question": question(row["instruction"], row["input_json"], told=told)} for row in trials]
+
+
+def _trial(visit: Visit, row: QuestionedTrial) -> dict[str, object]:
     """A trial for the feed, every text fit to be shown as text."""
     db = visit.source.name
     return {
         "id": row["id"], "candidate": row["candidate"], "task": one_line(row["task_name"], 60), "split": row["split"],
         "outcome": row["outcome"], "score": None if row["score"] is None else number(row["score"]),
-        "said": one_line(row["error"] or row["feedback"], 160), "at": visible(row["created_at"]),
+        "question": one_line(row["question"][:800], 200), "said": one_line(row["error"] or row["feedback"], 160),
+        "at": visible(row["created_at"]),
         "href": visit.links.trial(db, row["id"]), "trace": row["trace_id"] and visit.links.trace(db, row["trace_id"]),
         "candidate_href": visit.links.candidate(db, visit.names["run"], row["candidate"]),
     }  # fmt: skip
@@ -203,7 +218,7 @@ def _set_up(run: RunVisit) -> dict[str, object]:
         "target": row["target_id"], "dataset": f"{catalog.dataset_name(run.store, row['dataset_id'])} ({sizes})",
         "validation dataset": catalog.dataset_name(run.store, row["val_dataset_id"]),
         "objective": config.get("objective"), "tags": ", ".join(queries.tags_of(row)),
-        "note": row.get("note"), "archived": row.get("archived_at"),
+        "archived": row.get("archived_at"),
         "verifiers": ", ".join(spec.name or spec.id for spec in specs),
         "optimizer": f"{row['optimizer']}, seed {row['seed']}",
         "task model": config.get("task_model"), "reflection model": config.get("reflection_model"),

@@ -68,8 +68,14 @@ def asked(trials: Sequence[ReadTrial]) -> list[AskedTrial]:
     """Trials with their questions. An instruction that all of several tasks share tells none from another: left out."""
     tasks = {row["task_name"] for row in trials}
     shared = len(tasks) > 1 and len({row["instruction"] for row in trials}) == 1
-    return [{**row, "question": _question(row, told=not shared), "expected": _plain(row["expected_output_json"])}
-            for row in trials]  # fmt: skip
+    return [
+        {
+            **row,
+            "question": question(row["instruction"], row["input_json"], told=not shared),
+            "expected": _plain(row["expected_output_json"]),
+        }
+        for row in trials
+    ]
 
 
 def _sought(run: RunVisit, wanted: Mapping[str, str], before: int | None, page: int) -> Sought:
@@ -100,12 +106,13 @@ def _around(run: RunVisit, wanted: Mapping[str, str], found: trial_list.Found, p
     return {"newer": newer, "older": run.link("trials", **wanted, page=page + 1) if found.more else "", "go_on": False}
 
 
-def _question(row: ReadTrial, *, told: bool) -> str:
+def question(instruction: str | None, input_json: str | None, *, told: bool) -> str:
+    """What was asked, as people read it; with the instruction where it is `told`, or is all that there is."""
     try:
-        given = json.loads(row["input_json"] or "{}")
+        given = json.loads(input_json or "{}")
     except ValueError:  # it was cut
-        given = row["input_json"]
-    parts = [row["instruction"] or ""] if told or not given else []
+        given = input_json
+    parts = [instruction or ""] if told or not given else []
     if isinstance(given, dict):
         parts += [_text(value) if len(given) == 1 else f"{name}: {_text(value)}" for name, value in given.items()]
     elif given:

@@ -276,3 +276,15 @@ def test_a_file_that_becomes_ours_is_noticed(tmp_path: Path) -> None:
     other.write_text("something else")
     other.replace(path)
     assert not is_rollout_file(path)
+
+
+def test_the_feed_shows_what_was_asked_on_the_page_and_live(copy: Path, site: Open) -> None:
+    change(
+        copy, "UPDATE tasks SET instruction = 'Reply to this.', input_json = json_object('text', 'Where is ' || name)"
+    )
+    name = rows(copy, "SELECT task_name FROM trials ORDER BY id DESC LIMIT 1")[0]["task_name"]
+    opened = site(copy)
+    assert opened.document(data(copy))["trials"][-1]["question"] == f"Where is {name}"
+    assert f'<span class="question">Where is {name}</span>' in opened.text(Links("/").run(copy.stem, run_of(copy)))
+    change(copy, "UPDATE tasks SET instruction = 'Reply to ' || name")
+    assert opened.document(data(copy))["trials"][-1]["question"] == f"Reply to {name} Where is {name}"

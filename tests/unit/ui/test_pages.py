@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from rollout_local.store.schema import open_store
 from rollout_local.ui import page_table
 from rollout_local.ui.links import Links
 from rollout_local.ui.pages import short
+from tests.conftest import ROOT
 from tests.unit.ui.conftest import Markup, Site, change, pages_of, rows, run_of
 
 PAGES = tuple(page.name for page in (*page_table.PAGES, page_table.NEW) if not page.document)
@@ -204,6 +206,7 @@ def test_jobs_are_searched_by_name_tag_note_and_prompt(copy: Path, site: Open) -
     said = opened.text("/-/rollout/?search=tickets")
     assert 'name="search" value="tickets"' in said
     assert "kept for &lt;audit&gt;" in said
+    assert "kept for &lt;audit&gt;" in opened.text(f"/-/rollout/rollout/runs/{run_of(copy)}")
 
 
 def test_jobs_that_were_put_away_are_shown_on_request(copy: Path, site: Open) -> None:
@@ -215,7 +218,7 @@ def test_jobs_that_were_put_away_are_shown_on_request(copy: Path, site: Open) ->
     shown = opened.text("/-/rollout/?archived=1")
     assert '<span class="kind">archived</span>' in shown
     assert 'name="archived" value="1" checked' in shown
-    assert opened.text(f"/-/rollout/rollout/runs/{run_of(copy)}")
+    assert '<span class="kind archived">' in opened.text(f"/-/rollout/rollout/runs/{run_of(copy)}")
 
 
 def test_a_file_of_before_runs_had_notes_is_shown(copy: Path, site: Open) -> None:
@@ -383,6 +386,17 @@ def test_a_report_of_an_older_version_is_shown_with_a_verdict_of_this_one(copy: 
     change(copy, f"UPDATE reports SET report_json = json_set({older}, '$.holdout.interval[0]', -0.1)")
     assert "Undecided: candidate" in Markup(site(copy).text(address(copy, page))).text
     assert "undecided" in Markup(site(copy).text("/-/rollout/")).text
+
+
+@pytest.mark.parametrize("landed", ["0001_the_whole_path", "0011_unknown_costs"])
+def test_pages_of_a_run_that_an_earlier_version_made_are_shown(landed: str, tmp_path: Path, site: Open) -> None:
+    with tarfile.open(ROOT / f"tests/landed/{landed}.tar.gz") as archive:
+        archive.extract("./rollout.db", tmp_path, filter="data")
+    path = tmp_path / "rollout.db"
+    open_store(path).close()
+    opened = site(path)
+    for name, page in pages_of(path).items():
+        assert opened.get(page).status_code == 200, name
 
 
 # -- trials to be read
