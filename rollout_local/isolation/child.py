@@ -100,7 +100,9 @@ class RunLink:
     def _listen(self) -> None:
         while (message := self._channel.receive()) is not None:
             if message["do"] == "reply":
-                self._waiting[message["number"]].put(message)
+                asked = self._waiting.get(message["number"])
+                if asked is not None:  # a target may ask in our name
+                    asked.put(message)
             else:
                 self._orders.put(message)
         if self._channel.is_closed_here:
@@ -182,8 +184,8 @@ def _run(target: Target, order: Run, recording: RemoteRecording) -> Result:
             os._exit(_RETURNED)
     spans = [pack_span(span) for span in collector.spans]
     return {
-        "do": "result", "spans": spans, "noted": recording.bypasses.news(), "blocked": recording.blocked[blocked:],
-        **told,
+        "do": "result", "number": order["number"], "spans": spans, "noted": recording.bypasses.news(),
+        "blocked": recording.blocked[blocked:], **told,
     }  # fmt: skip
 
 

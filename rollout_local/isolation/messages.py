@@ -29,9 +29,10 @@ class Load(Placed):
 
 
 class Run(TypedDict):
-    """The order to execute a task, which is JSON."""
+    """The order to execute a task, which is JSON; its `Result` has the same number."""
 
     do: Literal["run"]
+    number: int
     scope: str
     task: str
     components: Mapping[str, str]
@@ -90,6 +91,7 @@ class Result(Told):
     """What came of a task, its spans, and what the recording's guard noted and blocked in the child."""
 
     do: Literal["result"]
+    number: int
     spans: list[PackedSpan]
     noted: list[str]
     blocked: list[str]

@@ -1,4 +1,4 @@
-"""Whole messages over two pipes: a length, then JSON.
+"""Whole messages over two pipes: a mark, a length, then JSON.
 
 Sending is safe from many threads; receiving is for one. Where the other side is gone, or what comes is no message (a
 target may write anywhere), there are no more messages.
@@ -18,7 +18,9 @@ CLOSED = 71
 """Exit status of a child whose own code closed its pipes."""
 LONGEST = 2**30
 """Bytes of a message; a larger one is none of ours."""
-_HEAD = 8
+_MARK = b"\x00rl1"
+"""Begins each message: bytes of a target's in between are no length that is waited for."""
+_HEAD = len(_MARK) + 8
 
 
 Received = TypeVar("Received")
@@ -32,6 +34,8 @@ class Channel(Generic[Received]):
         self._writing = writing
         self.is_closed_here = False
         """Our own end was closed under our hands."""
+        self.is_at_end = False
+        """The other side sends no more; what came before was whole messages."""
         self._lock = threading.Lock()
         self._encode = json.JSONEncoder(ensure_ascii=True).encode
         self._decode = json.JSONDecoder().decode
@@ -39,7 +43,7 @@ class Channel(Generic[Received]):
     def send(self, message: Mapping[str, object]) -> bool:
         """Send one message; False where the other side is gone."""
         data = self._encode(message).encode("ascii")
-        rest = memoryview(len(data).to_bytes(_HEAD, "big") + data)
+        rest = memoryview(_MARK + len(data).to_bytes(8, "big") + data)
         try:
             with self._lock:
                 while rest:
@@ -51,12 +55,14 @@ class Channel(Generic[Received]):
     def receive(self) -> Received | None:
         """The next message, waited for; None where there are no more."""
         try:
-            length = int.from_bytes(self._exactly(_HEAD), "big")
-            if length > LONGEST:
+            head = self._exactly(_HEAD)
+            length = int.from_bytes(head[len(_MARK) :], "big")
+            if not head.startswith(_MARK) or length > LONGEST:
                 return None
             message: Received = self._decode(self._exactly(length).decode("ascii"))
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, RecursionError) as error:
             self.is_closed_here = isinstance(error, OSError) and error.errno == errno.EBADF
+            self.is_at_end = isinstance(error, OSError | EOFError)
             return None
         return message
 

@@ -2,7 +2,8 @@
 
 Invariant: a child is a fresh interpreter in a session of its own, with two pipes and the run's output streams and no
 other descriptor; it is never a fork of the runner. One thread listens to it and answers what its clients ask, so that
-who waits for a result waits for nothing else. A child that died is not used again; what it had under way is dropped.
+who waits for a result waits for nothing else. A child that died, or wrote what is no message of
+ours, is not used again; what it had under way is dropped, and no trial is given what came of another.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor as Threads
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from pathlib import Path
 from rollout_local.errors import Paused, TargetError
 from rollout_local.isolation.messages import Answered, Failed, FromChild, Placed, Result, Run, TargetLoaded
 from rollout_local.isolation.pipes import CLOSED, Channel
+from rollout_local.isolation.shapes import fits
 from rollout_local.isolation.values import pack_stop
 from rollout_local.recordings import Recording, unrecorded
 from rollout_local.recordings.remote import Door, Request
@@ -60,6 +62,8 @@ class Child:
         self._door = Door(recording)
         self._told: queue.SimpleQueue[TargetLoaded | Failed | Result | None] = queue.SimpleQueue()
         self._raised: list[BaseException] = []
+        self._number = 0
+        self._spoiled = False
         self._killed = False
         try:
             self._process, self._channel = threads.submit(_start).result()
@@ -78,22 +82,30 @@ class Child:
         """It waits for a task."""
         return not self.busy and self._listener.is_alive() and self._process.poll() is None
 
-    def run(self, order: Run, scope: str) -> Result:
-        """The result of one task. Raises why the run is to end, or `TargetError` where the child did not live to tell.
+    def run(self, scope: str, task: str, components: Mapping[str, str]) -> Result:
+        """The result of one task. Raises why the run is to end, or `TargetError` where the child could not tell it.
 
         After a stop of the run a task without a model call under way has `GRACE` seconds.
         """
         self.busy, self._raised[:] = True, []
+        self._number += 1
+        order: Run = {"do": "run", "number": self._number, "scope": scope, "task": task, "components": components}
         self._channel.send(order)
         told = self._wait(lambda: self._recording.in_flight(scope) > 0)
         if told is None:
             raise self._how_it_ended()
-        assert told["do"] == "result", "it was loaded"
+        if told["do"] != "result" or told["number"] != self._number:
+            raise self.spoiled()
         self.busy = "broken" in told  # such a child is not used again
         for sentence in told["noted"]:
             self._recording.bypasses.told(sentence, scope)
         self._recording.blocked.extend(told["blocked"])
         return told
+
+    def spoiled(self) -> TargetError:
+        """What is raised where it told what it was not asked; it is not used again."""
+        self.busy = True
+        return TargetError("it wrote into the pipes between its own process and the run")
 
     @property
     def raised(self) -> BaseException | None:
@@ -127,8 +139,8 @@ class Child:
         if told is None:
             raise NoChild(f"ended while it was starting ({self._how_it_ended()})")
         if told["do"] != "loaded":
-            assert told["do"] == "failed", "it has no result yet"
-            raise self.raised or NoChild(f"cannot load the target: {told['words']}")
+            words = told["words"] if told["do"] == "failed" else str(self.spoiled())
+            raise self.raised or NoChild(f"cannot load the target: {words}")
         self.busy = False
 
     def _wait(self, asks: Callable[[], bool]) -> TargetLoaded | Failed | Result | None:
@@ -147,14 +159,15 @@ class Child:
     def _listen(self) -> None:
         try:
             while not self._killed and (message := self._channel.receive()) is not None:
+                if not fits(message, FromChild):
+                    break
                 if message["do"] == "ask":
                     self._channel.send({"do": "reply", "number": message["number"], **self._answer(message["what"])})
                 elif message["do"] == "print":
                     _print(message["stream"], message["text"])
                 else:
                     self._told.put(message)
-        except (KeyError, TypeError, ValueError):  # what a target wrote into the pipe is no message
-            pass
+            self._spoiled = not self._channel.is_at_end
         finally:
             self._door.close()
             self._told.put(None)
@@ -167,6 +180,8 @@ class Child:
             return {"raise": pack_stop(error)}
 
     def _how_it_ended(self) -> BaseException:
+        if self._spoiled:
+            return self.spoiled()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_LAST)
         code = self._process.poll()

@@ -18,7 +18,7 @@ from typing import Any
 from rollout_local.domain.dataset import Task
 from rollout_local.domain.target import AgentResult, Candidate, Target, TargetKind
 from rollout_local.errors import TargetError
-from rollout_local.isolation.messages import Placed, Run
+from rollout_local.isolation.messages import Placed, Result
 from rollout_local.isolation.process import Child
 from rollout_local.isolation.values import unpack_error, unpack_result, unpack_span, unpack_stop
 from rollout_local.planning.setup import Setup
@@ -111,20 +111,26 @@ class Seat:
     def run(self, task: Task, candidate: Candidate) -> AgentResult:
         """Execute once. Raises what the target raised, as `values` brings it over."""
         scope = scope_name()
-        order: Run = {
-            "do": "run", "scope": scope, "task": json.dumps(task.model_dump()), "components": candidate.components,
-        }  # fmt: skip
-        told = self._child.run(order, scope)
+        told = self._child.run(scope, json.dumps(task.model_dump()), candidate.components)
+        try:
+            spans, found = [unpack_span(span) for span in told["spans"]], self._unpacked(told)
+        except (LookupError, TypeError, ValueError):  # the target wrote it, in our name
+            raise self._child.spoiled() from None
         collector = current_collector()
         if collector is not None:
-            collector.spans.extend(map(unpack_span, told["spans"]))
+            collector.spans.extend(spans)
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def _unpacked(self, told: Result) -> AgentResult | BaseException:
+        """The result, or what is to be raised in its place."""
         if "stop" in told:
-            raise (self._child.raised or unpack_stop(told["stop"])).with_traceback(None)
+            return (self._child.raised or unpack_stop(told["stop"])).with_traceback(None)
         if "broken" in told:
-            msg = f"it broke what its own process works with ({told['broken']})"
-            raise TargetError(msg)
+            return TargetError(f"it broke what its own process works with ({told['broken']})")
         if "error" in told:
-            raise unpack_error(told["error"])
+            return unpack_error(told["error"])
         return unpack_result(told["result"])
 
 

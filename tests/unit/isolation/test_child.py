@@ -129,6 +129,75 @@ def test_a_child_that_ends_itself_fails_its_trial_and_the_next_trial_has_another
         assert place.run("'y'").result.output == "y"
 
 
+WROTE = "TargetError: it wrote into the pipes between its own process and the run"
+NO_MESSAGES = {
+    "text": "b'hello, hello, hello'",
+    "a length": "(5000).to_bytes(8, 'big')",
+    "a length after the mark": "MARK + (2**40).to_bytes(8, 'big')",
+    "no JSON": "MARK + (3).to_bytes(8, 'big') + b'{{{'",
+    "nested too deep": "MARK + (200_000).to_bytes(8, 'big') + b'[' * 200_000",
+    "a list": "framed(['do'])",
+    "of no kind": "framed({'do': ['run']})",
+    "loaded twice": "framed({'do': 'loaded'})",
+    "failed after all": "framed({'do': 'failed', 'words': 'x'})",
+    "fields missing": "framed({'do': 'result'})",
+    "a field of another type": "framed(result(noted=3, result=[]))",
+    "an item of another type": "framed(result(spans=[1]))",
+    "a result of another order": "framed(result(number=99, broken='x'))",
+    "nothing of a result": "framed(result())",
+    "an output that is no JSON": "framed(result(result={'output': '{', 'type': 'str', 'trace_id': None, "
+    "'latency_ms': None, 'cost_usd': None, 'metadata': '{}'}))",
+    "an error of no class": "framed(result(error=[]))",
+    "a stop of no kind": "framed(result(stop={'stop': 'Nope', 'words': 'x'}))",
+    "a question of no kind": "framed({'do': 'ask', 'number': 1, 'what': {}})",
+    "printed numbers": "framed({'do': 'print', 'stream': 'stdout', 'text': 3})",
+}  # fmt: skip
+WRITING = """
+import json, os, stat
+MARK = b"\\x00rl1"
+def framed(value):
+    data = json.dumps(value).encode()
+    return MARK + len(data).to_bytes(8, "big") + data
+def result(number=1, **more):
+    return {"do": "result", "number": number, "spans": [], "noted": [], "blocked": [], **more}
+def write(data):
+    for pipe in range(3, 32):
+        try:
+            if stat.S_ISFIFO(os.fstat(pipe).st_mode):
+                os.write(pipe, data)
+        except OSError:
+            pass
+    return "what it gave"
+"""
+
+
+@pytest.mark.parametrize("written", NO_MESSAGES.values(), ids=NO_MESSAGES)
+def test_what_a_target_writes_into_the_pipes_fails_its_trial_in_a_sentence_and_no_other(
+    written: str, isolating: Callable[..., Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with isolating(DO + WRITING) as place:
+        assert place.raised(f"write({written})") == WROTE
+        assert place.run("'of the next one'").result.output == "of the next one"
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_question_in_our_name_is_answered_to_nobody(
+    isolating: Callable[..., Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    end = "{'do': 'end', 'call': 7, 'answer': None, 'encoded': False}"
+    with isolating(DO + WRITING) as place:
+        asked = f"write(framed({{'do': 'ask', 'number': 99, 'what': {end}}}))"
+        assert place.run(asked).result.output == "what it gave"
+        assert place.run("'y'").result.output == "y"
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_module_that_writes_into_the_pipes_pauses_the_run(isolating: Callable[..., Any]) -> None:
+    said = "cannot load the target: it wrote into the pipes"
+    with isolating(WRITING + "write(framed(result(broken='x')))\n") as place, pytest.raises(NoChild, match=said):
+        place.run("'x'")
+
+
 def test_a_time_limit_ends_the_child_with_what_it_started(isolating: Callable[..., Any], tmp_path: Path) -> None:
     with isolating(DO, timeout=1.5) as place:
         assert place.run("os.chdir(sys.path[0]) or 'x'").result.output == "x"
