@@ -101,7 +101,8 @@ def failure_of(exchange: Exchange) -> ProviderFailure | None:
         kind = "timeout" if exchange.error == "timeout" else "connection"
         return ProviderFailure(kind, exchange.error or "no answer")
     if _is_unreadable(exchange):
-        return ProviderFailure("malformed", f"HTTP {exchange.status}: {str(exchange.response_body)[:200]}")
+        body = str(exchange.response_body)[:200] if exchange.response_body else "an empty body"
+        return ProviderFailure("malformed", f"HTTP {exchange.status}: {body}")
     refusal = refusal_in(exchange.request_body, exchange.response_body, exchange.url, cut=exchange.cut)
     if refusal is None:
         return None

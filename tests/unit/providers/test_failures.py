@@ -206,3 +206,9 @@ def test_a_package_that_a_client_lacks_is_no_failed_connection() -> None:
 def test_what_a_client_asks_about_models_is_no_failure_of_one(method: str, url: str, *, counts: bool) -> None:
     beside = replace(exchange(None, error="connection", question="about"), method=method, url=url)
     assert (failure_on_the_wire([beside, exchange(), beside]) is not None) is counts
+
+
+@pytest.mark.parametrize("body", [None, ""])
+def test_an_empty_answer_is_named_as_one(body: Any) -> None:
+    asked = replace(exchange(200, body=body), request_body={"model": "m", "messages": []})
+    assert failure_of(asked) == ProviderFailure("malformed", "HTTP 200: an empty body")
