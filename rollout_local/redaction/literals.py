@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
+from rollout_local.python_source import tree_of
 from rollout_local.redaction.known import is_plain
 from rollout_local.redaction.named import is_secret_field
 
@@ -23,7 +24,7 @@ def credentials_in(source: str) -> set[str]:
     Words, numbers and sentences are none (`known.is_plain`), and neither is what a call gives.
     """
     try:
-        tree = ast.parse(source)
+        tree = tree_of(source)
     except (SyntaxError, ValueError, RecursionError):
         pairs: Iterator[tuple[str, str]] = ((hit[1], hit[2]) for hit in _LINE.finditer(source))
     else:

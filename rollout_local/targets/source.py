@@ -15,6 +15,7 @@ from types import ModuleType
 
 from rollout_local.domain.identity import content_hash
 from rollout_local.errors import InputError
+from rollout_local.python_source import tree_of
 from rollout_local.targets.started_module import name_of
 
 
@@ -49,7 +50,7 @@ _HEADER = re.compile(r"\n# --- (?=\S[^\n]*\.py\n)")
 
 def syntax(source: str) -> object:
     """The syntax tree of `source` as plain JSON, the same on every supported version of Python."""
-    return _plain(ast.parse(source))
+    return _plain(tree_of(source))
 
 
 def _plain(node: object) -> object:
@@ -110,7 +111,7 @@ def _imported(source: str, module: ModuleType) -> list[str]:
     """Full names of the modules that `source` may import; names inside a package are tried as modules too."""
     names: list[str] = []
     package = module.__package__ or ""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree_of(source)):
         if isinstance(node, ast.Import):
             names += [prefix for alias in node.names for prefix in _prefixes(alias.name)]
         elif isinstance(node, ast.ImportFrom):

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from rollout_local.python_source import tree_of
+
 MAIN = "__main__"
 
 
@@ -30,7 +32,7 @@ def is_started(name: str) -> bool:
 def is_guarded(file: Path) -> bool:
     """Whether a script can be imported without doing all that it does: it has an `if __name__ == "__main__":`."""
     try:
-        lines = ast.parse(file.read_bytes()).body
+        lines = tree_of(file.read_bytes()).body
     except (OSError, SyntaxError, ValueError):
         return False
     return any(isinstance(line, ast.If) and _asks_for_name(line.test) for line in lines)

@@ -8,7 +8,6 @@ matches is allowed.
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import hashlib
 import inspect
@@ -26,6 +25,7 @@ from pydantic_core import ArgsKwargs
 
 from rollout_local.domain.target import output_text
 from rollout_local.errors import InputError
+from rollout_local.python_source import tree_of
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def check_syntax(files: Mapping[str, bytes], origin: str) -> None:
     """Refuse files that are no Python, with the line; nothing is executed."""
     for path, source in files.items():
         try:
-            ast.parse(source, path)
+            tree_of(source, path)
         except SyntaxError as error:
             msg = f"{origin}/{path}:{error.lineno}: not valid Python: {error.msg}; correct it"
             raise InputError(msg) from error
