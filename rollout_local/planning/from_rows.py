@@ -76,7 +76,8 @@ def prepare_from_rows(store: Store, fields: Mapping[str, Any]) -> setup.Setup:
     own_metric = not fields.get("agent") and _grades_itself(store, _required(fields, "target_row_id"))
     named, graded_by = ([], {}) if own_metric else _verifier(store, fields)
     settings = {name: fields[name] for name in SETTINGS if fields.get(name) is not None}
-    given = {**settings, **graded_by, "dataset": _pinned(dataset), "val_dataset": val and _pinned(val)}
+    asked = {"allow_constant_score": True, **settings}  # nobody sits before a job to be asked; its report says it
+    given = {**asked, **graded_by, "dataset": _pinned(dataset), "val_dataset": val and _pinned(val)}
     if fields.get("agent"):
         config, target = _agent(store, fields["agent"], given)
     else:
