@@ -161,7 +161,7 @@ def framed(value):
 def result(number=1, **more):
     return {"do": "result", "number": number, "spans": [], "noted": [], "blocked": [], **more}
 def write(data):
-    for pipe in range(3, 32):
+    for pipe in range(3, 4096):  # they have the numbers that they had in the run
         try:
             if stat.S_ISFIFO(os.fstat(pipe).st_mode):
                 os.write(pipe, data)
