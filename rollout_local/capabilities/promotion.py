@@ -221,10 +221,11 @@ def _problems(
         yield Problem("changed", "No text did better than the baseline, so there is nothing to promote.", False)
     else:
         yield from place.problems(former, text)
-    split, trials = StoredRun(run).split, reads.final_trials(store, run["id"], run["attempt"])
+    split = StoredRun(run).split
     seen = doubts.seen_holdout(
-        {name: split.names(name) for name in SPLITS}, trials, own_val=run["val_dataset_id"] is None
-    )
+        {name: split.names(name) for name in SPLITS}, own_val=run["val_dataset_id"] is None,
+        executed=releases.has_holdout_trials_in_search(store, run["id"], run["attempt"]),
+    )  # fmt: skip
     if seen:
         yield Problem("holdout", f"{seen[:1].upper()}{seen[1:]}.", True)
     for gate in report["gates"] if report else ():

@@ -26,7 +26,8 @@ def of_run(evidence: Evidence) -> list[str]:
     """Sentences, none where there is no doubt."""
     searched = [*_tasks(evidence, "train"), *_tasks(evidence, "val")]
     found = [alike(searched, _tasks(evidence, "holdout"))]
-    found.append(seen_holdout(evidence.split, evidence.trials, own_val=evidence.run["val_dataset_id"] is None))
+    executed = any(trial["phase"] == Phase.SEARCH and trial["split"] == "holdout" for trial in evidence.trials)
+    found.append(seen_holdout(evidence.split, own_val=evidence.run["val_dataset_id"] is None, executed=executed))
     final = [trial for trial in evidence.trials if trial["split"] == "holdout"]
     found.append(constant(final, "holdout trials"))
     return [sentence for sentence in found if sentence]
@@ -43,8 +44,8 @@ def alike(searched: Sequence[Task], holdout: Sequence[Task]) -> str:
     return f"{counted} of a task that the search sees and a holdout task ask nearly the same: {shown}{more}"
 
 
-def seen_holdout(split: Mapping[SplitName, Sequence[str]], trials: Sequence[NumberedTrial], *, own_val: bool) -> str:
-    """Holdout tasks that the search could see, or executed; `own_val`: val is of the holdout's dataset."""
+def seen_holdout(split: Mapping[SplitName, Sequence[str]], *, own_val: bool, executed: bool) -> str:
+    """Holdout tasks that the search could see, or `executed`; `own_val`: val is of the holdout's dataset."""
     holdout = split.get("holdout", ())
     searched = {*split.get("train", ()), *(split.get("val", ()) if own_val else ())}
     shared = sorted(searched & set(holdout))
@@ -52,7 +53,7 @@ def seen_holdout(split: Mapping[SplitName, Sequence[str]], trials: Sequence[Numb
         return f"the search saw holdout tasks too: {', '.join(shared[:SHOWN])}"
     if not holdout:
         return "the run has no holdout"
-    if any(trial["phase"] == Phase.SEARCH and trial["split"] == "holdout" for trial in trials):
+    if executed:
         return "the search executed holdout tasks"
     return ""
 

@@ -151,6 +151,12 @@ def standing(store: Store, run_id: str) -> PromotionRow | None:
     )
 
 
+def has_holdout_trials_in_search(store: Store, run_id: str, attempt: int) -> bool:
+    """Whether the search executed holdout tasks: a run of ours never does."""
+    sql = "SELECT 1 FROM trials WHERE run_id = ? AND attempt = ? AND phase = 'searching' AND split = 'holdout' LIMIT 1"
+    return store.has(sql, (run_id, attempt))
+
+
 def is_agent(store: Store, name: str) -> bool:
     """Whether a target is an agent of some published version."""
     return store.has("SELECT 1 FROM capability_versions WHERE ? LIKE name || '@' || version || ':%'", (name,))

@@ -47,6 +47,6 @@ def test_a_holdout_that_the_search_executed_or_shares_is_told(make_run):
     run.trial(0, "holdout-0", 0.5, phase=Phase.SEARCH)
     assert report_of(run)["doubts"] == ["the search executed holdout tasks"]
     shared = {"train": ["a"], "val": ["b"], "holdout": ["b", "c"]}
-    assert doubts.seen_holdout(shared, [], own_val=True) == "the search saw holdout tasks too: b"
-    assert doubts.seen_holdout(shared, [], own_val=False) == ""
-    assert doubts.seen_holdout({"train": ["a"]}, [], own_val=True) == "the run has no holdout"
+    assert doubts.seen_holdout(shared, own_val=True, executed=False) == "the search saw holdout tasks too: b"
+    assert doubts.seen_holdout(shared, own_val=False, executed=False) == ""
+    assert doubts.seen_holdout({"train": ["a"]}, own_val=True, executed=False) == "the run has no holdout"
