@@ -262,7 +262,7 @@ def newest_point(store: Store, run_id: str, attempt: int, name: str) -> float | 
     return None if row is None else row["value"]
 
 
-LEADER = (
+_LEADER = (
     "SELECT c.id FROM metrics b JOIN metrics v ON v.run_id = b.run_id AND v.attempt = b.attempt"
     " AND v.name = 'val_mean' AND v.value = b.value"
     " JOIN candidates c ON c.run_id = b.run_id AND c.attempt = b.attempt AND c.number = v.step"
@@ -270,7 +270,7 @@ LEADER = (
 )
 """The row id of the candidate that leads on validation, as the search said: the series hold its mean and number."""
 _BEST_NOW = (
-    f"coalesce(r.best_candidate_id, ({LEADER.format(run='r.id', attempt='r.attempt')}), r.baseline_candidate_id)"
+    f"coalesce(r.best_candidate_id, ({_LEADER.format(run='r.id', attempt='r.attempt')}), r.baseline_candidate_id)"
 )
 
 
@@ -293,8 +293,13 @@ def best_so_far(store: Store, run: BestOfRun) -> int | None:
     """The row id of what a run says is best; while it has not ended, of what leads on validation; or the baseline."""
     if run["best_candidate_id"] is not None:
         return run["best_candidate_id"]
-    found = store.first(CandidateId, LEADER.format(run="?", attempt="?"), (run["id"], run["attempt"]))
-    return found["id"] if found else run["baseline_candidate_id"]
+    return leader(store, run["id"], run["attempt"]) or run["baseline_candidate_id"]
+
+
+def leader(store: Store, run_id: str, attempt: int) -> int | None:
+    """The row id of the candidate of an attempt that leads on validation; None before any was scored there."""
+    found = store.first(CandidateId, _LEADER.format(run="?", attempt="?"), (run_id, attempt))
+    return found["id"] if found else None
 
 
 def candidate_numbered(store: Store, run: RunRow, number: int) -> CandidateRow:

@@ -16,7 +16,7 @@ from rollout_local.store.lease import holder_of
 from rollout_local.store.reads import RUN_COLUMNS
 from rollout_local.store.row_types import CandidateRow, RunRow, ShortRun
 from rollout_local.store.schema import Store
-from rollout_local.store.selected_types import CandidateId, Count, JudgedProposal
+from rollout_local.store.selected_types import Count, JudgedProposal
 from rollout_local.ui.shown_rows import (
     CandidateCells,
     CandidateText,
@@ -144,8 +144,8 @@ def best(store: Store, run: ShortRun, attempt: int) -> ShortCandidate | None:
     """The candidate that the run says is best; while it searches, the one that leads on validation."""
     if attempt == run["attempt"] and run["best_candidate_id"] is not None:
         return candidate_row(store, run["best_candidate_id"])
-    leader = store.first(CandidateId, reads.LEADER.format(run="?", attempt="?"), (run["id"], attempt))
-    return candidate_row(store, leader["id"]) if leader else first_candidate(store, run["id"], attempt)
+    leader = reads.leader(store, run["id"], attempt)
+    return candidate_row(store, leader) if leader else first_candidate(store, run["id"], attempt)
 
 
 def texts(store: Store, run_id: str, attempt: int, numbers: Sequence[int]) -> dict[int, CandidateText]:
