@@ -38,6 +38,7 @@ DIGESTS = {  # as the version that made the file said it
     "0004_reuse": "sha256:f70d44af1353bbf1799ad1a281add25c295f8e0815d70654c8ffd34add6b7f09",
     "0005_programs": "sha256:3e8cfaa6727f98db439302c91c62ecab4d7163cf5bc4f61faa4b75359a23a4df",
     "0011_unknown_costs": "sha256:3e8cfaa6727f98db439302c91c62ecab4d7163cf5bc4f61faa4b75359a23a4df",
+    "0012_kept_runs": "sha256:9df6a1edd0989f185ee3edce54245d95b7bfe0f38af71c0892acc16a61393242",
 }
 NEVER_LAST = ("0006", "0007", "0008", "0009", "0010")
 
