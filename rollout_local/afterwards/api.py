@@ -210,7 +210,7 @@ def _text(path: str | Path | None) -> str | None:
 
 
 def _require_metric(metric: object, setup: Setup) -> None:
-    own = setup.target.metric if isinstance(setup.target, ProgramTarget) else None
+    own = setup.target.metric
     if metric is not None and (own is None or own.function is not metric):
         msg = f"target {setup.target.id!r} is graded as it was registered; leave gepa's metric out, or give the same"
         raise InputError(msg)

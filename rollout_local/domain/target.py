@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -152,6 +152,29 @@ def _is_like_a_result(kind: type[BaseModel]) -> bool:
     return "output" in kind.model_fields and set(kind.model_fields) <= set(AgentResult.model_fields)
 
 
+class OwnMetric(Protocol):
+    """The metric of a target that grades itself: the user's function, and what was noticed of its scores so far."""
+
+    function: Callable[..., Any]
+    gave_no_feedback: bool
+    disagreed: bool
+
+
+class TargetDefaults:
+    """What a target has of the rest of `Target` where it says nothing else: every kind of target derives from it."""
+
+    metric: OwnMetric | None = None
+    models: Sequence[str] = ()
+
+    @property
+    def grades_itself(self) -> bool:
+        """It has a metric of its own, and takes no verifier."""
+        return self.metric is not None
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
 @runtime_checkable
 class Target(Protocol):
     """Anything that can be run on a task with a candidate's text."""
@@ -186,6 +209,25 @@ class Target(Protocol):
         """`sha256:…` of what decides its behaviour."""
         ...
 
+    @property
+    def metric(self) -> OwnMetric | None:
+        """The metric of its own that grades it in place of verifiers, if it has one."""
+        ...
+
+    @property
+    def grades_itself(self) -> bool:
+        """It has a metric of its own, and takes no verifier."""
+        ...
+
+    @property
+    def models(self) -> Sequence[str]:
+        """The models that it names itself, beside the run's."""
+        ...
+
     def run(self, task: Task, candidate: Candidate) -> AgentResult:
         """Execute once. Whatever the user's code raises comes through unchanged."""
+        ...
+
+    def close(self) -> None:
+        """End the connections that it holds."""
         ...

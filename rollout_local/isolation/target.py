@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rollout_local.domain.dataset import Task
-from rollout_local.domain.target import AgentResult, Candidate, Target, TargetKind
+from rollout_local.domain.target import AgentResult, Candidate, Target, TargetDefaults, TargetKind
 from rollout_local.errors import TargetError
 from rollout_local.isolation.messages import Placed, Result
 from rollout_local.isolation.process import Child
@@ -31,7 +31,7 @@ from rollout_local.tracing import current_collector
 Start = Callable[[], Child]
 
 
-class IsolatedTarget:
+class IsolatedTarget(TargetDefaults):
     """The target of a run, run in children; what it is (id, text, source) it is as before."""
 
     def __init__(self, target: Target, start: Start) -> None:

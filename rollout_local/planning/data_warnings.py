@@ -15,7 +15,6 @@ from rollout_local.models import price
 from rollout_local.planning.advice import speaks
 from rollout_local.planning.setup import Setup
 from rollout_local.search.optimizers import optimizer_named
-from rollout_local.targets.program import ProgramTarget
 from rollout_local.verifiers.checks import CHECKS
 from rollout_local.verifiers.grade import grade
 
@@ -75,7 +74,7 @@ def findings(setup: Setup) -> Iterator[tuple[str, str, str]]:
 def takes_every_run(setup: Setup) -> bool:
     """The optimizer collects demonstrations by a metric that gives words, with no threshold."""
     target, config = setup.target, setup.config
-    if not isinstance(target, ProgramTarget) or target.metric is None or not speaks(target.metric.function):
+    if target.metric is None or not speaks(target.metric.function):
         return False
     steps = optimizer_named(config.optimizer).arguments_by_step(config.strategy, config.arguments)
     return any(step.collects_demonstrations and "metric_threshold" not in given for step, given in steps)

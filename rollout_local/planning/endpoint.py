@@ -102,12 +102,6 @@ def headers(config: RunConfig, *, required: bool) -> Headers:
     return headers_of(config.target_headers, config.target_bearer_env, os.environ, required=required)
 
 
-def close(target: Target) -> None:
-    """End the connections to a target behind a URL."""
-    if isinstance(target, HttpTarget):
-        target.close()
-
-
 def _endpoint(config: RunConfig, *, asked: bool) -> Endpoint:
     """The endpoint, checked; what is needed to ask it has to be there where it is `asked`."""
     url = config.target_url or ""

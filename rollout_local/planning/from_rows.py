@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from rollout_local.domain.dataset import SPLITS, Task
 from rollout_local.domain.run import RunConfig
-from rollout_local.domain.target import AgentResult, Candidate, TargetKind
+from rollout_local.domain.target import AgentResult, Candidate, TargetDefaults, TargetKind
 from rollout_local.domain.validation import first_problem
 from rollout_local.domain.verdict import VerifierSpec
 from rollout_local.errors import InputError, Refused
@@ -42,7 +42,7 @@ _CALLED_BY: tuple[Literal["modules", "target_url"], ...] = ("modules", "target_u
 
 
 @dataclass(frozen=True)
-class StoredTarget:
+class StoredTarget(TargetDefaults):
     """A target as a row keeps it: all that a fingerprint is over, and nothing that can be executed."""
 
     id: str

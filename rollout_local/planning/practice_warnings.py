@@ -12,7 +12,6 @@ from rollout_local.reports.forecast import MINIBATCH, proposals_bought
 from rollout_local.search.optimizers import optimizer_named
 from rollout_local.store import reads
 from rollout_local.store.schema import Store
-from rollout_local.targets.program import ProgramTarget
 
 BARE_NUMBER = (
     "the metric gives a bare number, so GEPA has no words to reflect on; return "
@@ -35,7 +34,7 @@ def cautions(setup: Setup, store: Store | None) -> Iterator[tuple[str, str]]:
     config, target = setup.config, setup.target
     optimizer = optimizer_named(config.optimizer)
     reflects = any(step.reads_feedback for step in optimizer.steps(config.strategy))
-    if reflects and isinstance(target, ProgramTarget) and target.metric and not speaks(target.metric.function):
+    if reflects and target.metric and not speaks(target.metric.function):
         yield "metric", BARE_NUMBER
     if reflects and (smaller := _smaller_reflection(setup)):
         yield "reflection", smaller

@@ -16,7 +16,6 @@ from rollout_local.errors import InputError
 from rollout_local.models import are_one, key_of, key_variable, package_problem, price, provider_problem
 from rollout_local.recordings import RecordMode, require_usable
 from rollout_local.recordings.guard import Doors
-from rollout_local.targets.capability import CapabilityTarget
 from rollout_local.targets.program import ProgramTarget
 from rollout_local.verifiers.checks import CHECKS
 
@@ -63,10 +62,9 @@ def require_recording(config: RunConfig, folder: Path) -> None:
 
 
 def models_of(config: RunConfig, target: Target, specs: Sequence[VerifierSpec]) -> list[str]:
-    """Every model that the run names: reflection, task, a capability's agent, judges. A target may ask others."""
-    agents = [target.model] if isinstance(target, CapabilityTarget) else []
+    """Every model that the run names: reflection, task, the target's own, judges. A target may ask others."""
     judges = [str(check.params["model"]) for spec in specs for check in spec.checks if CHECKS[check.type].asks_model]
-    return list(dict.fromkeys(filter(None, [config.reflection_model, config.task_model, *agents, *judges])))
+    return list(dict.fromkeys(filter(None, [config.reflection_model, config.task_model, *target.models, *judges])))
 
 
 def require_callable(config: RunConfig, target: Target, models: Sequence[str]) -> None:

@@ -125,7 +125,7 @@ def prepare(config: RunConfig, folder: Path, store: Store | None) -> Setup:
     if config.splits_file:
         splits = read_splits(folder / config.splits_file)
     readiness.require_recording(config, folder)
-    named = [] if _grades_itself(target) else [find_spec(reference, folder, store) for reference in config.verifiers]
+    named = [] if target.grades_itself else [find_spec(reference, folder, store) for reference in config.verifiers]
     with importing(config, folder):  # functions that verifiers name
         setup = assemble(config, target, dataset, val_dataset, splits, named)
         require_scale(setup.target, setup.specs, setup.tasks("train")[0])
@@ -292,7 +292,7 @@ def _specs(
     config: RunConfig, target: Target, tasks: Sequence[Task], named: Sequence[VerifierSpec]
 ) -> list[VerifierSpec]:
     """The verifiers that are named, and the reward as one more; a program with a metric of its own needs none."""
-    if _grades_itself(target):
+    if target.grades_itself:
         if config.verifiers or config.reward is not None:
             msg = f"target {target.id!r} has a metric of its own; leave out --verifier and --reward"
             raise InputError(msg)
@@ -333,10 +333,6 @@ def _oddities(config: RunConfig, dataset: Dataset, split: Split) -> list[tuple[s
     parts: Sequence[SplitName] = ("val", "holdout") if config.val_dataset is None else ("holdout",)
     sentence = "" if config.max_tasks is not None else uneven(split, len(dataset.tasks), parts)
     return [("splits", sentence)] if sentence else []
-
-
-def _grades_itself(target: Target) -> bool:
-    return bool(getattr(target, "grades_itself", False))
 
 
 def _required(values: Sequence[VerifierSpec], flag: str) -> Sequence[VerifierSpec]:

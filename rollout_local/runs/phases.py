@@ -133,7 +133,7 @@ class Attempt:
     def _has_no_words(self) -> bool:
         """Whether an algorithm that reads feedback got bare scores from the program's metric."""
         target, config = self.setup.target, self.setup.config
-        if not isinstance(target, ProgramTarget) or target.metric is None or not target.metric.gave_no_feedback:
+        if target.metric is None or not target.metric.gave_no_feedback:
             return False
         return any(step.reads_feedback for step in optimizer_named(config.optimizer).steps(config.strategy))
 
@@ -180,7 +180,7 @@ class Attempt:
         """GEPA's own warning of a metric that gives predictors scores of their own (`warn_on_score_mismatch`)."""
         target, arguments = self.setup.target, self.setup.config.arguments
         wanted = {**arguments, **arguments.get("gepa", {})}.get("warn_on_score_mismatch", True)
-        if wanted and isinstance(target, ProgramTarget) and target.metric and target.metric.disagreed:
+        if wanted and target.metric and target.metric.disagreed:
             self._note(
                 "warning",
                 "the metric gave a predictor another score than the program: GEPA takes the program's and reads the "

@@ -106,7 +106,7 @@ def execute(
         if lease is None:
             anew = fresh or run["attempt"] == 0
             lease = held.enter_context(holding(acquire(store, run["id"], at=now(), anew=anew), stop))
-        held.callback(endpoint.close, setup.target)
+        held.callback(setup.target.close)
         run = reads.run(store, run["id"])
         _require_startable(run, fresh=fresh)
         runner = _Runner(store, run, setup, folder, watch, stop, lease, strict=strict, interrupted=interrupted)

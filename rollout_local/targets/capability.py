@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from rollout_local import models
 from rollout_local.domain.dataset import Task
 from rollout_local.domain.identity import content_hash
-from rollout_local.domain.target import AgentResult, Candidate, TargetKind, output_text
+from rollout_local.domain.target import AgentResult, Candidate, TargetDefaults, TargetKind, output_text
 from rollout_local.errors import InputError
 from rollout_local.targets.agent_files import INHERIT, Agent, Capability
 from rollout_local.targets.tools import Tool, allowed, load_tools
@@ -37,7 +37,7 @@ class Complete(Protocol):
         ...
 
 
-class CapabilityTarget:
+class CapabilityTarget(TargetDefaults):
     """One agent of one version of a capability, under the id `NAME@VERSION:AGENT`.
 
     `task_model`, `api_base` and `params` are the job's; an agent that names a model of its own is asked at its
@@ -63,7 +63,8 @@ class CapabilityTarget:
         self.id = target_id(capability, self.agent)
         self.description = description_of(capability, self.agent)
         self.baseline = baseline_of(capability, self.agent)
-        self.model, self._api_base = model_of(self.id, self.agent, task_model, api_base)
+        self._model, self._api_base = model_of(self.id, self.agent, task_model, api_base)
+        self.models = (self._model,)
         self.source = source_of(capability, self.agent)
         self.source_hash = source_hash_of(capability, self.agent)
         self.tools = tools_of(capability, self.agent)
@@ -93,7 +94,7 @@ class CapabilityTarget:
         given: dict[str, Any] = {}
         if self.tools:
             given = {"tools": [tool.declaration for tool in self.tools.values()], **_NO_GATEWAY}
-        return self._complete(self.model, messages, api_base=self._api_base, **self._params, **given)
+        return self._complete(self._model, messages, api_base=self._api_base, **self._params, **given)
 
     def _answer(self, call: Mapping[str, Any], calls: list[dict[str, Any]]) -> dict[str, object]:
         """Call the tool that the model asked for; the answer as a message, and the call into `calls`."""

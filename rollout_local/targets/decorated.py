@@ -6,10 +6,11 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+from rollout_local.domain.target import TargetDefaults
 from rollout_local.targets.source import source_of
 
 
-class Decorated:
+class Decorated(TargetDefaults):
     """A target made of a function of the user's."""
 
     function: Callable[..., Any]

@@ -33,7 +33,7 @@ from pydantic import BaseModel, Field, StrictBool, ValidationError, field_valida
 from rollout_local.documents import parse_json
 from rollout_local.domain.dataset import Task, Value
 from rollout_local.domain.identity import content_hash, text_hash, well_formed
-from rollout_local.domain.target import AgentResult, Candidate, TargetKind, as_result
+from rollout_local.domain.target import AgentResult, Candidate, TargetDefaults, TargetKind, as_result
 from rollout_local.domain.validation import first_problem
 from rollout_local.errors import InputError, ProviderError, TargetError
 
@@ -142,7 +142,7 @@ class Endpoint:
         return EndpointReply(response.status_code, text, response.headers.get("location", ""))
 
 
-class HttpTarget:
+class HttpTarget(TargetDefaults):
     """One target behind a URL. Safe to run from many threads; `close` ends its connections."""
 
     def __init__(self, endpoint: Endpoint, described: Described) -> None:

@@ -59,16 +59,11 @@ class ProgramTarget(Decorated):
         self.id = id
         self.kind = kind
         self.description = description
-        self.metric = ScoredBy(metric, id) if metric is not None else None
+        self.metric: ScoredBy | None = ScoredBy(metric, id) if metric is not None else None
         self.examples = examples
         self._example = example
         self._copies: OrderedDict[str, object] = OrderedDict()
         self._lock = threading.Lock()
-
-    @property
-    def grades_itself(self) -> bool:
-        """It has a metric of its own, and takes no verifier."""
-        return self.metric is not None
 
     @cached_property
     def module(self) -> Any:

@@ -17,7 +17,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from rollout_local.domain.dataset import Task
-from rollout_local.domain.target import AgentResult, Candidate, Target, TargetKind, as_result
+from rollout_local.domain.target import AgentResult, Candidate, Target, TargetDefaults, TargetKind, as_result
 from rollout_local.errors import InputError, ModuleMissing, NotFound
 from rollout_local.library_code import is_library_code
 from rollout_local.targets.decorated import Decorated
@@ -304,7 +304,7 @@ def _baseline(baseline: str | dict[str, str], id: str) -> Candidate:
     return candidate
 
 
-class HostedTarget:
+class HostedTarget(TargetDefaults):
     """A target from the registry of the hosted SDK, run through its own classes."""
 
     def __init__(self, hosted: Any, sdk: ModuleType) -> None:

@@ -173,4 +173,4 @@ def test_a_target_in_python_is_nothing_to_ask_or_record() -> None:
     target = FunctionTarget(lambda *_: "", id="t", kind=TargetKind.PROMPT, description="", baseline=text)
     assert endpoints.as_now(target, RunConfig()) is target
     endpoints.record_description(target)
-    endpoints.close(target)
+    target.close()
