@@ -15,13 +15,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import dspy
 from dspy.adapters.json_adapter import JSONAdapter
 from dspy.teleprompt.gepa import InstructionProposer
 from dspy.utils.exceptions import AdapterParseError
 
 from rollout_local.domain.identity import content_hash
 from rollout_local.errors import NoProposals
-from rollout_local.search.replies import FIELD, is_cut_short, lines_in, literal_in, read_reply
+from rollout_local.search.replies import FIELD, is_complete, is_cut_short, lines_in, literal_in, read_reply
+from rollout_local.search.unusable import limit_reached, problem, remembering
 
 FAILURES_IN_A_ROW = 3
 CUT_SHORT = "was cut off in the middle of a sentence; a larger max_tokens with --reflection-param may help"
@@ -152,13 +154,24 @@ class Proposer(InstructionProposer):  # type: ignore[misc]
         self, candidate: dict[str, str], dataset: Mapping[str, Sequence[Mapping[str, Any]]], component: str
     ) -> dict[str, str]:
         try:
-            return {"text": super().__call__(candidate, dataset, [component])[component]}
+            with remembering():
+                text: str = super().__call__(candidate, dataset, [component])[component]
+            reason = problem(text, dataset[component])
+            return {"text": text} if reason is None else {"failure": _reply(reason, text)}
         except AdapterParseError as error:
-            seen = f"; it begins {str(error.lm_response)[:80]!r}" if error.lm_response else ""
-            reason = CUT_SHORT if is_cut_short(str(error.lm_response)) else "has no usable text"
-            return {"failure": f"the reply of the reflection model {reason}{seen}"}
+            said = str(error.lm_response or "")
+            reason = error.reason if isinstance(error, CutReply) else _cut() or "has no usable text"
+            return {"failure": _reply(reason, said)}
         except ValueError as error:  # an empty text, or characters that UTF-8 cannot write
             return {"failure": f"the reflection gave no usable text ({_one_line(error)})"}
+
+
+class CutReply(AdapterParseError):  # type: ignore[misc]
+    """A reply that stops in the middle, and why."""
+
+    def __init__(self, signature: Any, completion: str, reason: str) -> None:
+        super().__init__("JSONAdapter", signature, completion, reason)
+        self.reason = reason
 
 
 class ReadingAdapter(JSONAdapter):  # type: ignore[misc]
@@ -169,8 +182,11 @@ class ReadingAdapter(JSONAdapter):  # type: ignore[misc]
         if list(signature.output_fields) != [FIELD]:
             fields: dict[str, Any] = super().parse(signature, completion)
             return fields
+        cut = _cut()
+        if cut is not None and not is_complete(completion):
+            raise CutReply(signature, completion, cut)
         if is_cut_short(completion):
-            raise AdapterParseError("JSONAdapter", signature, completion, CUT_SHORT)
+            raise CutReply(signature, completion, CUT_SHORT)
         try:
             text: str | None = super().parse(signature, completion)[FIELD]
             value = literal_in(text or "")  # the adapter shows an object or a list as Python writes it
@@ -182,12 +198,22 @@ class ReadingAdapter(JSONAdapter):  # type: ignore[misc]
         return {FIELD: text}
 
 
+def _cut() -> str | None:
+    limit = limit_reached(dspy.settings.lm)
+    return limit and f"was cut at {limit} (raise it with --reflection-param)"
+
+
 def _unusable(text: str, parent: str) -> str | None:
     if text.strip() == parent.strip():
         return "the reflection model gave the same text back"
     if text in ("None", "null"):  # how the adapter reads a JSON null
         return "the reflection model gave null for a text"
     return None
+
+
+def _reply(reason: str, said: str) -> str:
+    """What became of a reply, and how it begins."""
+    return f"the reply of the reflection model {reason}" + (f"; it begins {said[:80]!r}" if said else "")
 
 
 def _one_line(error: Exception) -> str:

@@ -67,6 +67,16 @@ def is_cut_short(reply: str) -> bool:
     return found is not None and found.end() == len(reply) and not _is_ended(_unescaped(found.group(1)))
 
 
+def is_complete(reply: str) -> bool:
+    """True where an object, a tag or a marked field is closed: what was cut off after it does not matter."""
+    reply = without_thoughts(reply)
+    try:
+        json.JSONDecoder(strict=False).raw_decode(reply, reply.index("{"))
+    except ValueError:
+        return bool(_TAGGED.search(reply)) or "[[ ## completed ## ]]" in reply
+    return True
+
+
 def text_in(value: object) -> str | None:
     """The one prompt in a parsed value: a text, lines of text, or an object with one key that means a prompt."""
     if isinstance(value, list) and len(value) == 1:

@@ -31,6 +31,7 @@ class Model:
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
         self.bodies: list[dict[str, Any]] = []
+        self.finish_reason = "stop"
         model = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -48,7 +49,7 @@ class Model:
                     "object": "chat.completion",
                     "created": 1,
                     "model": "model",
-                    "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+                    "choices": [{"index": 0, "message": message, "finish_reason": model.finish_reason}],
                     "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
                 }
                 data = json.dumps(reply).encode()

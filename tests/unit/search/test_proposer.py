@@ -66,9 +66,44 @@ class Told:
         return produce()
 
 
-def ask(proposer: Proposer, server: Model, parent: dict[str, str] | None = None, examples: Any = EXAMPLES) -> Any:
+SHOWN = [
+    {"Inputs": {"task": {"instruction": "Where is my parcel number 7?"}}, "Generated Outputs": {"output": "At sea."},
+     "Feedback": "Say the depot."},
+]  # fmt: skip
+WEAK = {  # what SmolLM2-135M, Gemma 270M and Qwen 1.5B said, and its kind
+    "an object of an example": (
+        '{"new_instruction": {"instruction": "Where is my parcel number 7?", "input": {"n": 7}}}',
+        "is one of the examples",
+    ),
+    "an example itself": (as_json("Where is my parcel number 7?"), "is one of the examples"),
+    "a list of objects": ('{"new_instruction": [{"role": "user"}, {"role": "assistant"}]}', "has no usable text"),
+    "an object without a text": ('{"new_instruction": {"steps": 3}}', "has no usable text"),
+    "the template": (as_json("{new_instruction}"), "placeholder"),
+    "the template with words": (as_json("{new_instruction} is a new task."), "placeholder"),
+    "a bracketed placeholder": (as_json("[Your new instruction here]"), "placeholder"),
+    "a name for it": (as_json("<new instruction>"), "placeholder"),
+    "a number": ('{"new_instruction": 42}', "holds no words"),
+    "a truth": ('{"new_instruction": true}', "holds no words"),
+    "an emoji": (as_json("\U0001f466\U0001f3fc"), "holds no words"),
+    "the question": (
+        as_json("Your task is to write a new instruction for the assistant. Read the inputs carefully and identify the "
+                "input format and infer detailed task description about the task I wish to solve with the assistant."),
+        "echoes the question",
+    ),
+    "a program": (as_json("def classify(message):\n    return 'billing' if 'VAT' in message else 'other'"), "Python"),
+    "a program in a fence": ("```python\nimport re\nprint(re.findall('a', 'banana') and 'yes it is')\n```", "Python"),
+}  # fmt: skip
+SHORT_AND_GOOD = ["Be concise.", "Sort.", "简洁回答", "[ROLE] You sort {message} into topics.", "Return label = topic",
+                  "Answer with {\"label\": \"billing\"} only.", "Classify; print the label"]  # fmt: skip
+
+
+def ask(
+    proposer: Proposer, server: Model, parent: dict[str, str] | None = None, examples: Any = EXAMPLES, **params: Any
+) -> Any:
     parent = parent or PARENT
-    lm = dspy.LM("openai/model", api_base=server.url, api_key="x", engine="litellm", cache=False, num_retries=0)
+    lm = dspy.LM(
+        "openai/model", api_base=server.url, api_key="x", engine="litellm", cache=False, num_retries=0, **params
+    )
     with dspy.context(lm=lm):
         return proposer(parent, dict.fromkeys(parent, examples), list(parent))
 
@@ -100,6 +135,43 @@ def test_a_reply_that_can_be_read_is_asked_for_once(model: Callable[[Answer], Mo
     server, told = model(lambda _: READ[name][0]), Told()
     assert ask(Proposer(told.reflect, told.failed, None), server) == {"instructions": READ[name][1]}
     assert (server.asked, told.failures) == (1, [])
+
+
+@pytest.mark.parametrize("name", WEAK)
+def test_what_weak_models_say_in_place_of_an_instruction_is_refused_by_name(
+    model: Callable[[Answer], Model], name: str
+) -> None:
+    reply, said = WEAK[name]
+    server, told = model(lambda _: reply), Told()
+    assert ask(Proposer(told.reflect, told.failed, None), server, examples=SHOWN) == {}
+    assert said in told.failures[0][1]
+
+
+@pytest.mark.parametrize("text", SHORT_AND_GOOD)
+def test_a_short_or_odd_instruction_is_one(model: Callable[[Answer], Model], text: str) -> None:
+    server, told = model(lambda _: as_json(text)), Told()
+    assert ask(Proposer(told.reflect, told.failed, None), server, examples=SHOWN) == {"instructions": text}
+
+
+@pytest.mark.parametrize(
+    ("reply", "usable"),
+    [
+        ('{"new_instruction": "Sort the message. Then', False),
+        ('{"new_instruction": "Sort the message.', False),  # a sentence ends, and nothing says that the text does
+        ("Sort the message into one of four topics.", False),
+        ("", False),
+        (as_json(TEXT) + " " * 40, True),
+        (f"<new_instruction>{TEXT}</new_instruction> I hope that it", True),
+    ],
+)
+def test_a_reply_that_was_cut_at_the_limit_of_tokens_counts_where_its_text_is_closed(
+    model: Callable[[Answer], Model], reply: str, usable: bool
+) -> None:
+    server, told = model(lambda _: reply), Told()
+    server.finish_reason = "length"
+    found = ask(Proposer(told.reflect, told.failed, None), server, max_tokens=20)
+    assert found == ({"instructions": TEXT} if usable else {})
+    assert usable or "was cut at max_tokens=20" in told.failures[0][1]
 
 
 def test_a_failure_shows_what_the_model_said(model: Callable[[Answer], Model]) -> None:
