@@ -202,6 +202,12 @@ def key_of(model: str) -> str | None:
     return key if key and key != DUMMY_KEY else None
 
 
+def key_state(model: str) -> str:
+    """Where this model's key is read from, and whether there is one."""
+    state = "which is set" if key_of(model) else "which is not set"
+    return f"the key of {model} is read from {key_variable(model)}, {state}"
+
+
 def set_dummy_keys(models: Sequence[str]) -> None:
     """Give clients that insist on a key one that opens nothing, where the environment has none."""
     for name in {key_variable(model) for model in models} | {"OPENAI_API_KEY", "ANTHROPIC_API_KEY"}:

@@ -68,6 +68,10 @@ FLAGS: tuple[Callable[[object], Any], ...] = (
     _option("--max-full-evals", type=int, help="Budget in passes over train and val."),
     _option("--max-cost", type=float, help="Pause before USD are passed."),
     _option("--max-seconds", type=float, help="Pause after this much running time."),
+    _option("--patience", type=float, metavar="SECONDS",
+            help="Wait so long for a server that answered before and is away now, then pause (default 60)."),
+    _option("--reflection-timeout", type=float, metavar="SECONDS",
+            help="Longest time that the reflection model may take for one answer (default 600)."),
     _option("--price", "prices", multiple=True, metavar="MODEL=IN,OUT", help="USD per million tokens."),
     _option("--no-improvement", type=int, help="Stop after N iterations without a better val mean."),
     _option("--stop-at", type=float, help="Stop when the best val mean reaches X (0-1)."),
@@ -148,7 +152,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "How long, and how much": (
         "auto", "max_metric_calls", "max_full_evals", "max_cost", "max_seconds", "no_improvement", "stop_at",
-        "concurrency", "timeout",
+        "concurrency", "timeout", "reflection_timeout", "patience",
     ),
     "How it is searched, and what a promotion asks": (
         "optimizer", "strategy", "arguments", "seed", "objective", "reuse", "min_holdout_improvement", "confidence",

@@ -177,6 +177,10 @@ class RunConfig(Value):
     prices: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """USD per million input and output tokens, by model."""
     max_seconds: float | None = Field(default=None, gt=0)
+    patience: float = Field(default=60.0, ge=0)
+    """Seconds that a server which answered before, and is away now, is waited for."""
+    reflection_timeout: float = Field(default=600.0, gt=0)
+    """Seconds that one answer of the reflection model may take."""
     no_improvement: int | None = Field(default=None, ge=1)
     stop_at: float | None = Field(default=None, ge=0, le=1)
     min_holdout_improvement: float | None = Field(default=None, ge=0, le=1)
@@ -223,7 +227,8 @@ class RunConfig(Value):
 
 OPERATIONAL = frozenset(
     {
-        "concurrency", "max_cost", "max_seconds", "log_dir", "recording", "record_mode", "no_recording", "offline",
+        "concurrency", "max_cost", "max_seconds", "patience", "reflection_timeout", "log_dir", "recording",
+        "record_mode", "no_recording", "offline",
         "allow_hosts", "executor", "name", "tags", "run_ref", "project", "prices", "reflection_api_base",
         "task_api_base", "target_url", "target_headers", "target_bearer_env", "ignore_fields",
         "min_holdout_improvement", "confidence", "simulated", "allow_failing_baseline",

@@ -12,10 +12,12 @@ import json
 import random
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from rollout_local.dialects import asks_about_models, asks_model, events_of, refusal_in
 from rollout_local.errors import ProviderError
+from rollout_local.models import key_state
 from rollout_local.providers.refusals import asked_to_wait, kind_of_refusal, kind_of_status
 from rollout_local.recordings import Exchange
 
@@ -57,6 +59,8 @@ class ProviderFailure:
     message: str
     retry_after: float | None = None
     who: str = "the provider"
+    url: str = ""
+    """What was asked, where it was seen on the wire."""
 
     @property
     def policy(self) -> Kind:
@@ -67,6 +71,16 @@ class ProviderFailure:
     def words(self) -> str:
         """All of it in a phrase."""
         return f"{self.policy.says.format(who=self.who)} ({self.message})"
+
+    def told(self, model: str | None) -> str:
+        """The same to a person: which server was asked and, where the key is the trouble, what it is read from.
+
+        Not for what is stored with a trial: a replay may be given another address.
+        """
+        parts = urlsplit(self.url)
+        where = f"; {parts.scheme}://{parts.netloc.rpartition('@')[2]} was asked" if parts.netloc else ""
+        key = f"; {key_state(model)}" if self.kind == "auth" and model is not None else ""
+        return f"{self.words}{where}{key}"
 
 
 def failure_on_the_wire(exchanges: Sequence[Exchange]) -> ProviderFailure | None:
@@ -81,7 +95,7 @@ def failure_on_the_wire(exchanges: Sequence[Exchange]) -> ProviderFailure | None
         if failure is None:
             answered.add(exchange.question)
         elif exchange.question not in answered:
-            return failure
+            return replace(failure, url=exchange.url)
     return None
 
 
@@ -192,23 +206,30 @@ class Patience:
     """How often a failed trial is tried again, and how long to wait before: exponential, with jitter, in seconds.
 
     `tries` holds where the provider answers nobody or takes its time to fail, `tries_while_it_answers` where it
-    refuses at once and answers others meanwhile.
+    refuses at once and answers others meanwhile. One that answered before and is away now (a server that is started
+    again loads its model for a while) is waited for until `outage` seconds of waiting are spent.
     """
 
     tries: int = 5
     tries_while_it_answers: int = 15
     first_wait: float = 0.5
     longest_wait: float = 60.0
+    outage: float = 60.0
 
-    def wait(self, tried: int, failure: ProviderFailure, dice: random.Random, *, answers: bool = False) -> float | None:
+    def wait(
+        self, tried: int, failure: ProviderFailure, dice: random.Random, *, answers: bool = False,
+        away: float | None = None,
+    ) -> float | None:  # fmt: skip
         """Seconds to wait before try number `tried + 1`, or None to give up. A Retry-After is obeyed.
 
-        `tried` counts the tries in a row that got no further; `answers` says that the provider answers others.
+        `tried` counts the tries in a row that got no further; `answers` says that the provider answers others, and
+        `away` how many seconds were waited already for one that answered before.
         """
         asked = failure.retry_after or 0.0
         quick = failure.kind in ("rate_limit", "overload")
         most = max(self.tries, self.tries_while_it_answers) if answers and quick else self.tries
-        if not failure.policy.retried or tried >= most or asked > 5 * self.longest_wait:
+        awaited = failure.kind in ("connection", "overload") and away is not None and away < self.outage
+        if not failure.policy.retried or (tried >= most and not awaited) or asked > 5 * self.longest_wait:
             return None
         exponent = min(tried, self.tries) - 1  # a provider that answers now and then needs no longer waits
         backoff: float = min(self.longest_wait, self.first_wait * 2**exponent)
@@ -220,10 +241,14 @@ class Health:
 
     def __init__(self, window: int = 20) -> None:
         self._lately: deque[bool] = deque(maxlen=window)
+        self.has_answered = False
+        """It answered at all, now or earlier."""
 
     def heard(self, exchanges: Sequence[Exchange]) -> None:
         """Take note of new answers and failures."""
-        self._lately.extend(failure_of(exchange) is None for exchange in exchanges if not exchange.replayed)
+        answered = [failure_of(exchange) is None for exchange in exchanges if not exchange.replayed]
+        self._lately.extend(answered)
+        self.has_answered = self.has_answered or any(answered)
 
     @property
     def answers(self) -> bool:
@@ -240,6 +265,7 @@ class Tries:
         self._dice = dice
         self._fruitless = 0
         self._furthest = 0
+        self._waited = 0.0
 
     def ended(self, failure: ProviderFailure | None, exchanges: Sequence[Exchange]) -> float | None:
         """Take note of a try. Seconds to wait before the next one, or None where there is none.
@@ -253,4 +279,10 @@ class Tries:
         self._furthest = max(self._furthest, answered)
         if failure is None:
             return None
-        return self._patience.wait(self._fruitless, failure, self._dice, answers=self._health.answers)
+        is_back_soon = self._health.has_answered or "loading" in failure.message.lower()  # as llama.cpp says it
+        pause = self._patience.wait(
+            self._fruitless, failure, self._dice, answers=self._health.answers,
+            away=self._waited if is_back_soon else None,
+        )  # fmt: skip
+        self._waited = self._waited + (pause or 0.0) if self._fruitless > 1 else pause or 0.0
+        return pause

@@ -74,6 +74,10 @@ class Evaluator:
     reuse: bool = False
     retry_unscored: bool = True
     """False while a finished run is served: what it left unscored stays so."""
+    model: str | None = None
+    """The task model, whose key is asked for."""
+    last_problem: str = ""
+    """Why the last trial without a score has none."""
     _in_flight: dict[TrialKey, Future[Graded | None]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -198,7 +202,8 @@ class Evaluator:
         self.journal.add_trial(trial, trace.record)
         self.on_trial(trial)
         if trial.score is None:
-            self._unscored(ask, trial, failure)
+            self.last_problem = trial.error or "" if failure is None else failure.told(self.model)
+            self._unscored(ask, failure)
             return None
         return Graded(trial.output or "", trial.score, trial.feedback, self._clean_answer(ask, execution, raw, trial))
 
@@ -227,10 +232,10 @@ class Evaluator:
         cleaned = replace(answer, value=document(answer.value), calls=calls, unparsed=unparsed)
         return answer if cleaned == answer else cleaned
 
-    def _unscored(self, ask: Ask, trial: TrialRecord, failure: ProviderFailure | None) -> None:
+    def _unscored(self, ask: Ask, failure: ProviderFailure | None) -> None:
         at_once = failure is not None and not failure.policy.retried
         if ask.must_score or at_once:
-            self.stop.stop(Paused(f"task {ask.task.name!r}: {trial.error}", reason="error"))
+            self.stop.stop(Paused(f"task {ask.task.name!r}: {self.last_problem}", reason="error"))
             self.stop.check()
 
     def _graded(

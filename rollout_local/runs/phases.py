@@ -24,7 +24,7 @@ from rollout_local.reports import doubts, failures, promotion
 from rollout_local.runs.evaluation import Ask, Evaluator
 from rollout_local.runs.executors import in_threads
 from rollout_local.runs.log_dir import LogDir
-from rollout_local.runs.progress import Progress, Watch
+from rollout_local.runs.progress import Progress, Watch, told_while
 from rollout_local.runs.reflection import Reflector
 from rollout_local.search import reflection_check
 from rollout_local.search.engine import (
@@ -73,7 +73,6 @@ class Attempt:
     _errors: int = 0
     _cost: float | None = None
     _failed_in_a_row: int = 0
-    _last_error: str = ""
     _baseline: float | None = None
     _best: float | None = None
     _judgements: Counter[bool] = field(default_factory=Counter)
@@ -206,7 +205,8 @@ class Attempt:
 
     def _enter(self, phase: Phase, total: int) -> None:
         self.evaluator.stop.check()
-        self._phase, self._done, self._total = phase, 0, total
+        self._phase, self._total = phase, total
+        self._done = reads.scored_trials(self.store, self.run_id, self.journal.attempt, phase)
         lifecycle.set_phase(self.store, self.run_id, phase)
         self._note("info", phase.replace("_", " "))
         self._checkpoint()
@@ -234,7 +234,8 @@ class Attempt:
         graded = self.evaluator.evaluate(ask)
         self._failed_in_a_row = 0 if graded is not None else self._failed_in_a_row + 1
         if self._failed_in_a_row >= FAILURES_IN_A_ROW:
-            msg = f"{self._failed_in_a_row} trials in a row ended without a score; the last: {self._last_error}"
+            last = self.evaluator.last_problem
+            msg = f"{self._failed_in_a_row} trials in a row ended without a score; the last: {last}"
             self.evaluator.stop.stop(Paused(msg, reason=StopReason.ERROR))
             self.evaluator.stop.check()
 
@@ -246,7 +247,15 @@ class Attempt:
 
     def _reflect(self, input_hash: str, occurrence: int, produce: Callable[[], Any]) -> object:
         self._step += 1
-        return self.reflector.reflect(input_hash, occurrence, produce, step=self._step)
+        self._show("reflecting")
+        with told_while(self._tell_of_waiting):
+            reply = self.reflector.reflect(input_hash, occurrence, produce, step=self._step)
+        self._show()
+        return reply
+
+    def _tell_of_waiting(self, seconds: float) -> None:
+        model = self.setup.config.reflection_model
+        self.watch.note("info", f"the reflection model {model} was asked {seconds:.0f} s ago and has not answered yet")
 
     def _judge(self, input_hash: str, occurrence: int, produce: Callable[[], object]) -> Any:
         return self.reflector.reflect(input_hash, occurrence, produce, "judgement", step=self._step)
@@ -275,7 +284,6 @@ class Attempt:
         if trial.cost_usd is not None:
             self._cost = (self._cost or 0.0) + trial.cost_usd
         if trial.score is None:
-            self._last_error = trial.error or ""
             self._note("warning", f"{trial.key.task} ({trial.key.split}): {trial.error}")
         self._show()
 
@@ -358,7 +366,10 @@ class Attempt:
             kind=target.kind, description=target.description, objective=config.objective, baseline=target.baseline,
             train=self.setup.tasks("train"), val=self.setup.tasks("val"), budget=self.setup.budget, seed=config.seed,
             concurrency=config.concurrency,
-            reflection=ReflectionModel(model, config.reflection_api_base, key_of(model), config.reflection_params),
+            reflection=ReflectionModel(
+                model, config.reflection_api_base, key_of(model), config.reflection_params,
+                config.reflection_timeout,
+            ),
             first_occurrence={"train": 1, "val": 0, "holdout": 1}, arguments=config.arguments, stop_at=config.stop_at,
             no_improvement=config.no_improvement, strategy=config.strategy,
             program=target if isinstance(target, ProgramTarget) else None,
@@ -369,9 +380,9 @@ class Attempt:
         self.journal.add_event(now(), level, message)
         self.watch.note(level, message)
 
-    def _show(self) -> None:
+    def _show(self, doing: str = "") -> None:
         self.watch.progress(
-            Progress(self._phase, self._done, self._total, self._baseline, self._best, self._cost, self._errors)
+            Progress(self._phase, self._done, self._total, self._baseline, self._best, self._cost, self._errors, doing)
         )
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +23,8 @@ class Progress:
     best: float | None
     cost_usd: float | None
     errors: int
+    doing: str = ""
+    """What takes its time now, beside trials: `reflecting`."""
 
 
 class Watch(Protocol):
@@ -31,6 +37,30 @@ class Watch(Protocol):
     def note(self, level: str, message: str) -> None:
         """Something happened: `level` is debug, info, warning or error."""
         ...
+
+
+TOLD_AFTER = (15.0, 60.0, 180.0, 300.0, 600.0)
+"""Seconds after which somebody who watches is told that one thing still goes on."""
+
+
+@contextmanager
+def told_while(say: Callable[[float], None], after: Sequence[float] = TOLD_AFTER) -> Iterator[None]:
+    """While the block lasts, `say` is called with the seconds that have passed, from a thread of its own."""
+    done, begun = threading.Event(), time.monotonic()
+
+    def tell() -> None:
+        for seconds in after:
+            if done.wait(max(0.0, begun + seconds - time.monotonic())):
+                return
+            say(seconds)
+
+    thread = threading.Thread(target=tell, name="rollout-waiting", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 class Silent:

@@ -52,6 +52,10 @@ class Reflector:
     dice: random.Random = field(default_factory=random.Random)
     history: History = field(default_factory=lambda: History(0))
     replaying: bool = False
+    model: str | None = None
+    """Whose key is asked for."""
+    timeout: float | None = None
+    """Seconds that an answer may take."""
     answerable: Callable[[str], bool] = lambda _: True
     """Whether a request in a scope has anybody to answer it: not in a replay of a recording that lacks it."""
 
@@ -109,7 +113,9 @@ class Reflector:
             return None, error
 
     def _pause(self, kind: str, failure: ProviderFailure | None, error: Exception | None) -> None:
-        words = failure.words if failure else f"{type(error).__name__}: {error}"
+        words = failure.told(self.model) if failure else f"{type(error).__name__}: {error}"
+        if failure is not None and failure.kind == "timeout" and self.timeout is not None:
+            words += f"; one answer may take {self.timeout:g} s (--reflection-timeout)"
         words = self.journal.store.redactor.text(words)
         self.stop.stop(Paused(f"{_ASKED.get(kind, kind)}: {words}", reason="error"))
         self.stop.check()

@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from rollout_local.planning.module_import import asked_at_import
 from rollout_local.planning.setup import Setup, accept_inputs, check_unchanged, load, require_runnable
 from rollout_local.providers.concurrency import Pace
 from rollout_local.providers.cost import Spend
+from rollout_local.providers.failures import Patience
 from rollout_local.recordings import Recording, RecordMode, open_recording
 from rollout_local.redaction import Redactor
 from rollout_local.runs.divergence import History
@@ -229,22 +231,27 @@ class _Runner:
             config.max_cost,
             0.0 if fresh else self.row["cost_usd"] or 0.0,
             config.prices,
-            self._unpriced(journal),
-            self._estimated(journal),
+            partial(self._unpriced, journal),
+            partial(self._estimated, journal),
         )
         wire.settle = spend.settle
         recording.gate = self._gate(spend)
         recording.partial = not fresh and journal.has_trials()
         shared: dict[str, Any] = {
             "journal": journal, "stop": self.stop, "make_id": new_id, "prices": config.prices,
-            "replaying": config.record_mode == "none", "history": History(journal.last_step()),
+            "replaying": config.record_mode == "none", "patience": Patience(outage=config.patience),
+            "history": History(journal.last_step()),
         }  # fmt: skip
         evaluator = Evaluator(
             executor=Executor(self.target, recording, wire, config.timeout), specs=self.setup.specs,
             retry_unscored=not _is_served(self.row, fresh=fresh), pace=self._pace(journal),
-            on_trial=self._counting(journal, recording), reuse=config.reuse, spend=spend, **shared,
+            on_trial=self._counting(journal, recording), reuse=config.reuse, spend=spend,
+            model=config.task_model, **shared,
         )  # fmt: skip
-        reflector = Reflector(wire=wire, answerable=recording.can_answer, **shared)
+        reflector = Reflector(
+            wire=wire, answerable=recording.can_answer, model=config.reflection_model,
+            timeout=config.reflection_timeout, **shared,
+        )  # fmt: skip
         attempt = Attempt(
             self.store, self.run_id, self.setup, journal, evaluator, reflector, self.watch, self._log_dir()
         )
@@ -282,30 +289,25 @@ class _Runner:
 
         return Pace(self.setup.config.concurrency, changed)
 
-    def _unpriced(self, journal: Journal) -> Callable[[str], None]:
-        def say(model: str) -> None:
+    def _unpriced(self, journal: Journal, model: str) -> None:
+        if self.setup.config.max_cost is not None:
             message = f"the price of {model} is not known, so its calls count nothing; give --price {model}=IN,OUT"
-            if self.setup.config.max_cost is not None:
-                journal.add_event(now(), "warning", message)
-                self.watch.note("warning", message)
+            self._warn(journal, message)
 
-        return say
+    def _estimated(self, journal: Journal, model: str) -> None:
+        message = f"{model} tells no usage (a stream needs include_usage), so its cost is estimated from characters"
+        self._warn(journal, message)
 
-    def _estimated(self, journal: Journal) -> Callable[[str], None]:
-        def say(model: str) -> None:
-            message = f"{model} tells no usage (a stream needs include_usage), so its cost is estimated from characters"
-            journal.add_event(now(), "warning", message)
-            self.watch.note("warning", message)
-
-        return say
+    def _warn(self, journal: Journal, message: str, **context: object) -> None:
+        journal.add_event(now(), "warning", message, context or None)
+        self.watch.note("warning", message)
 
     def _counting(self, journal: Journal, recording: Recording) -> Callable[[TrialRecord], None]:
         def count(trial: TrialRecord) -> None:
             self.executed += 1
             self._on_trial(trial)
             for sentence in recording.bypasses.news():
-                journal.add_event(now(), "warning", sentence, {"about": BYPASS})
-                self.watch.note("warning", sentence)
+                self._warn(journal, sentence, about=BYPASS)
 
         return count
 
@@ -314,8 +316,7 @@ class _Runner:
             message = (
                 f"{len(strays)} requests that no trial made were not recorded, and failed: {', '.join(strays[:3])}"
             )
-            journal.add_event(now(), "warning", message, {"about": STRAY})
-            self.watch.note("warning", message)
+            self._warn(journal, message, about=STRAY)
 
     def _stopped(self, journal: Journal, reason: StopSearch) -> Outcome:
         if isinstance(reason, LeaseLost):

@@ -64,12 +64,13 @@ class Program(Protocol):
 
 @dataclass(frozen=True)
 class ReflectionModel:
-    """The model that proposes. `name` is litellm's; `params` go with every call."""
+    """The model that proposes. `name` is litellm's; `params` go with every call; `timeout` is in seconds."""
 
     name: str
     api_base: str | None = None
     api_key: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
+    timeout: float | None = None
 
 
 @dataclass(frozen=True)

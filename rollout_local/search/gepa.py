@@ -117,7 +117,8 @@ def checked_selector(own: Callable[..., Sequence[str]]) -> Callable[..., Sequenc
 def reflection_lm(spec: SearchSpec) -> dspy.LM:
     """The reflection model."""
     model = spec.reflection
-    return dspy.LM(model.name, **lm_settings(model.api_base, model.api_key, model.params))
+    limit = {} if model.timeout is None else {"timeout": model.timeout}
+    return dspy.LM(model.name, **limit | lm_settings(model.api_base, model.api_key, model.params))
 
 
 def told_to_reflection(spec: SearchSpec) -> str:

@@ -158,6 +158,13 @@ def final_trials(store: Store, run_id: str, attempt: int) -> list[NumberedTrial]
     )
 
 
+def scored_trials(store: Store, run_id: str, attempt: int, phase: str) -> int:
+    """How many trials of a phase of an attempt have their score."""
+    sql = "SELECT count(*) AS n FROM trials WHERE run_id = ? AND attempt = ? AND phase = ? AND score IS NOT NULL"
+    found = store.first(Count, sql + " AND superseded_by IS NULL", (run_id, attempt, phase))
+    return found["n"] if found else 0
+
+
 def trials_of(store: Store, candidate_id: int, split: str) -> list[TrialRow]:
     """Final trials of one candidate on one split, by task."""
     return store.select(

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
+import threading
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
 from rollout_local.errors import GradingError, OutOfScale
@@ -34,9 +37,8 @@ def python(params: Params, subject: Subject) -> Outcome:
 def load(name: str) -> Callable[..., Any]:
     """The function `module:function`; `GradingError` where it is not there."""
     module_name, _, attribute = name.partition(":")
-    importlib.invalidate_caches()  # the file may be younger than the last look into its folder
     try:
-        function = getattr(importlib.import_module(module_name), attribute)
+        function = getattr(_module(module_name), attribute)
     except Exception as error:
         msg = f"the check's function {name} cannot be loaded: {type(error).__name__}: {error}"
         raise GradingError(msg) from error
@@ -45,6 +47,17 @@ def load(name: str) -> Callable[..., Any]:
         raise GradingError(msg)
     loaded: Callable[..., Any] = function
     return loaded
+
+
+_importing = threading.Lock()
+
+
+def _module(name: str) -> ModuleType:
+    """The module, imported once: trials ask in threads, and CPython 3.11 empties its import caches without a lock."""
+    with _importing:
+        if name not in sys.modules:
+            importlib.invalidate_caches()  # the file may be younger than the last look into its folder
+        return importlib.import_module(name)
 
 
 def checked_score(score: object, whose: str) -> float:

@@ -21,5 +21,5 @@ def scores(progress: Progress) -> str:
 
 
 def phase(progress: Progress) -> str:
-    """The phase in words."""
-    return progress.phase.replace("_", " ")
+    """The phase in words, and what takes its time in it."""
+    return " · ".join(filter(None, [progress.phase.replace("_", " "), progress.doing]))

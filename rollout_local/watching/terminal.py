@@ -39,8 +39,12 @@ class _Bar:
         if progress.phase not in self._tasks:
             for task in self._tasks.values():
                 self._drawn.update(task, visible=False)
-            self._tasks[progress.phase] = self._drawn.add_task(phase(progress), total=max(progress.total, 1), scores="")
-        self._drawn.update(self._tasks[progress.phase], completed=progress.done, scores=scores(progress))
+            self._tasks[progress.phase] = self._drawn.add_task(
+                phase(progress), total=max(progress.total, 1), completed=progress.done, scores=""
+            )
+        self._drawn.update(
+            self._tasks[progress.phase], description=phase(progress), completed=progress.done, scores=scores(progress)
+        )
 
     def note(self, level: str, message: str) -> None:
         if level != "info":

@@ -179,6 +179,19 @@ def test_a_provider_that_only_refuses_pauses_the_run_and_it_can_go_on(make_proje
     assert project.document("optimize", "run", paused["run_id"], *base)["status"] == "completed"
 
 
+@pytest.mark.usefixtures("hasty")
+def test_a_reflection_model_that_hangs_pauses_the_run_and_names_its_limit(
+    make_project: Make, simulate: Simulate
+) -> None:
+    simulator = simulate(faults="hang:1:model=sim-reflection")
+    project = make_project(simulator.url)
+    flags = ["--max-metric-calls", "20", "--reflection-timeout", "0.3"]
+    paused = project.document("optimize", "run", *project.flags, *flags, code=3)
+    assert "reflection: the provider did not answer in time (timeout)" in paused["message"]
+    address = simulator.url.removesuffix("/v1")
+    assert f"{address} was asked; one answer may take 0.3 s (--reflection-timeout)" in paused["message"]
+
+
 def test_a_refused_key_stops_at_once(make_project: Make, simulate: Simulate) -> None:
     simulator = simulate(faults="401:1")
     project = make_project(simulator.url)

@@ -135,6 +135,18 @@ class Interrupting(Silent):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+class Counting(Silent):
+    """Keeps what each phase said first and last of what is done."""
+
+    def __init__(self) -> None:
+        self.first: dict[str, int] = {}
+        self.last: dict[str, int] = {}
+
+    def progress(self, progress: Progress) -> None:
+        self.first.setdefault(progress.phase, progress.done)
+        self.last[progress.phase] = progress.done
+
+
 def test_ctrl_c_pauses_a_run_that_resume_brings_to_the_same_end(
     project: Project, result: rollout.RunResult, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,7 +165,11 @@ def test_ctrl_c_pauses_a_run_that_resume_brings_to_the_same_end(
             rollout.resume("latest", db="paused.db", folder=project.folder, seed=1)
         with pytest.raises(InputError, match='did you mean "max_cost"'):
             rollout.resume("latest", db="paused.db", folder=project.folder, max_costs=1)
-        ended = rollout.resume("latest", db="paused.db", folder=project.folder, max_seconds=600)
+        counted = Counting()
+        ended = rollout.resume("latest", db="paused.db", folder=project.folder, max_seconds=600, watch=counted)
+    assert counted.first["searching"] >= 3, "what was scored before the pause counts"
+    assert counted.first["evaluating_baseline"] == counted.last["evaluating_baseline"]
+    assert counted.last["searching"] <= 40
     assert ended.status == "completed"
     assert [one.text for one in ended.candidates] == [one.text for one in result.candidates]
 

@@ -148,6 +148,41 @@ def test_patience_is_longer_with_a_provider_that_answers_others_and_its_waits_gr
     assert patience.wait(1, ProviderFailure("auth", ""), dice, answers=True) is None
 
 
+def test_a_provider_that_answered_before_is_waited_for_until_its_outage_has_lasted_long_enough() -> None:
+    down = ProviderFailure("connection", "refused")
+
+    def waits(answered: bool, failure: ProviderFailure = down, outage: float = 60.0) -> list[float]:
+        health = Health()
+        if answered:
+            health.heard([exchange(status=200, body={"choices": []})])
+        tries = Tries(Patience(outage=outage), health, random.Random(0))
+        found = []
+        while (pause := tries.ended(failure, [exchange(status=None, error="connection")])) is not None:
+            found.append(pause)
+        return found
+
+    assert sum(waits(answered=False)) < 8 <= 60 <= sum(waits(answered=True)) < 75
+    assert len(waits(answered=True, outage=0)) == len(waits(answered=False)) == 4
+    assert sum(waits(answered=True, failure=ProviderFailure("timeout", ""))) < 8
+    assert sum(waits(answered=False, failure=ProviderFailure("overload", "HTTP 503: Loading model"))) >= 60
+    assert max(waits(answered=True)) <= 8, "a server that is back is noticed soon"
+
+
+def test_a_person_is_told_which_server_was_asked_and_what_its_key_is_read_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refused = exchange(status=401, body={"error": {"message": "Invalid API Key"}})
+    failure = failure_on_the_wire([replace(refused, url="http://user:secret@127.0.0.1:8080/v1/chat/completions")])
+    assert failure is not None
+    monkeypatch.delenv("GROQ_API_KEY", raising=False)
+    assert failure.told("groq/llama") == (
+        "the provider refused the key (HTTP 401: Invalid API Key); http://127.0.0.1:8080 was asked; the key of "
+        "groq/llama is read from GROQ_API_KEY, which is not set"
+    )
+    assert failure.told(None).endswith("http://127.0.0.1:8080 was asked")
+    assert "127.0.0.1" not in failure.words, "what is stored with a trial is the same whatever the address"
+
+
 def test_a_provider_answers_while_one_of_its_last_answers_was_none_of_a_failure() -> None:
     health = Health(window=3)
     assert not health.answers

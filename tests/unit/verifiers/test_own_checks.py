@@ -2,6 +2,7 @@
 
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -26,6 +27,14 @@ from rollout_local.verifiers.own_checks import load
 def test_a_function_gives_a_score_and_perhaps_words(graded, own, function, score, feedback):
     verdict = graded({"type": "python", "function": f"{own}:{function}"}, "no")
     assert (verdict.score, verdict.feedback) == (score, f"python: {feedback}")
+
+
+def test_threads_load_a_module_once(own, monkeypatch):
+    looked = []
+    monkeypatch.setattr("importlib.invalidate_caches", lambda: looked.append(1))
+    with ThreadPoolExecutor(8) as threads:
+        found = set(threads.map(lambda _: load(f"{own}:polite"), range(64)))
+    assert (len(found), len(looked)) == (1, 1)
 
 
 def test_a_function_sees_the_output_as_it_is_and_nothing_as_an_empty_text(graded, own):
