@@ -91,6 +91,12 @@ def keep_tracers_off() -> None:
         os.environ.setdefault(name, value)
 
 
+def load_client() -> None:
+    """Import what `complete` asks with; it takes seconds."""
+    keep_libraries_offline()
+    import litellm  # noqa: F401
+
+
 def complete(
     model: str, messages: Sequence[Mapping[str, Any]], *, api_base: str | None = None, **params: Any
 ) -> Completion:

@@ -183,6 +183,8 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     wait = Patience.wait
 
     def shortly(*given: Any, **named: Any) -> float | None:
+        if named.get("away") is not None:
+            named["away"] *= 100
         pause = wait(*given, **named)
         return None if pause is None else pause / 100
 

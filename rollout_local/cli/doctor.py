@@ -29,16 +29,40 @@ NETWORK = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "afs", "ceph", "lustre", "g
 
 
 @click.command()
+@click.option(
+    "--server", metavar="URL", help="Ask a model's server, such as http://127.0.0.1:8080/v1, and nothing else."
+)
+@click.option("--model", metavar="NAME", help="The model to ask there (default: the first that the server lists).")
 @common
 @click.pass_context
-def doctor(context: click.Context, /, db_path: Path, as_json: bool, no_color: bool, **_options: object) -> None:
-    """Check versions, SQLite, the database, keys and air-gap readiness; exit 1 where something fails."""
-    findings = list(examine(db_path, os.environ))
+def doctor(
+    context: click.Context, /, server: str | None, model: str | None, db_path: Path, as_json: bool, no_color: bool,
+    **_options: object,
+) -> None:  # fmt: skip
+    """Check versions, SQLite, the database, keys and air-gap readiness; exit 1 where something fails.
+
+    With --server a model's server is looked at in their place: what it lists and holds, how fast it is, whether it
+    says the same thing twice. It is asked eleven short questions.
+    """
+    if model is not None and server is None:
+        msg = "--model names a model of the --server; give that, too"
+        raise click.UsageError(msg)
+    findings = list(examine(db_path, os.environ) if server is None else _of_server(server, model))
     if as_json:
         print_json([finding._asdict() for finding in findings])
     else:
         print_table(Finding._fields, findings, color=not no_color)
     context.exit(1 if any(finding.status == "fail" for finding in findings) else 0)
+
+
+def _of_server(base: str, model: str | None) -> Iterator[Finding]:
+    from rollout_local.domain.run import is_address
+    from rollout_local.runs.preflight import of_server
+
+    if not is_address(base):
+        msg = f"--server {base}: must be a URL such as http://127.0.0.1:8080/v1"
+        raise click.UsageError(msg)
+    yield from (Finding(check, status, detail) for check, status, detail in of_server(base, model))
 
 
 def examine(db_path: Path, environment: Mapping[str, str]) -> Iterator[Finding]:

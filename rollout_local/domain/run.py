@@ -125,9 +125,17 @@ MOST_AT_ONCE = 1024
 LONGEST_NAME = 200
 
 
+def is_address(text: str) -> bool:
+    """Whether a text is the URL of a server."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and text.isprintable()
+    except ValueError:
+        return False
+
+
 def _address(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or not text.isprintable():
+    if not is_address(text):
         msg = "must be a URL such as http://127.0.0.1:8000/v1"
         raise ValueError(msg)
     return text

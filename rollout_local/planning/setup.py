@@ -24,7 +24,7 @@ from rollout_local.domain.run import BUDGETS, DEFAULT_AUTO, RunConfig, RunStatus
 from rollout_local.domain.target import Target
 from rollout_local.domain.verdict import VerifierSpec
 from rollout_local.errors import InputError, NotFound
-from rollout_local.planning import readiness, secrets, trust
+from rollout_local.planning import model_server, readiness, secrets, trust
 from rollout_local.planning.fingerprint import inputs, require_same, text_difference
 from rollout_local.planning.module_import import importing
 from rollout_local.planning.optimizer_fit import require_fit, require_scale
@@ -113,7 +113,8 @@ def prepare(config: RunConfig, folder: Path, store: Store | None) -> Setup:
 
     Raises `InputError` with what is wrong, where, and what to do.
     """
-    config = pinned(with_arguments(config), store)
+    given = pinned(with_arguments(config), store)
+    config = model_server.fitted(given, folder)
     _require_table(config)
     target = find_target(config, folder, store)
     require_fit(config, target)
@@ -130,7 +131,8 @@ def prepare(config: RunConfig, folder: Path, store: Store | None) -> Setup:
         setup = assemble(config, target, dataset, val_dataset, splits, named)
         require_scale(setup.target, setup.specs, setup.tasks("train")[0])
     require_trackers(setup.config)
-    return setup
+    fit = model_server.told_of_fit(given, config)
+    return replace(setup, warnings=[*setup.warnings, ("reflection", fit)]) if fit else setup
 
 
 def assemble(

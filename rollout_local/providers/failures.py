@@ -156,11 +156,22 @@ def failure_in(error: BaseException) -> ProviderFailure | None:
         if isinstance(link, ProviderError):
             kind = link.kind if link.kind in KINDS else "bad_request"  # a target may raise it, too, and say anything
             return ProviderFailure(kind, _first_line(link), link.retry_after, link.who)
+    # litellm says of a lost connection that the server failed
+    return _of_class(links, ("timeout", "connection")) or _of_status(links) or _of_class(links, tuple(_CLASS_NAMES))
+
+
+def _of_status(links: Sequence[BaseException]) -> ProviderFailure | None:
+    for link in links:
         status = getattr(link, "status_code", None)
         if isinstance(status, int) and status >= 400:
             return ProviderFailure(kind_of_status(status, str(link)), _first_line(link))
-        for kind, names in _CLASS_NAMES.items():
-            if any(cls.__name__ in names for cls in type(link).__mro__) and _is_client(link):
+    return None
+
+
+def _of_class(links: Sequence[BaseException], kinds: Sequence[str]) -> ProviderFailure | None:
+    for link in filter(_is_client, links):
+        for kind in kinds:
+            if any(cls.__name__ in _CLASS_NAMES[kind] for cls in type(link).__mro__):
                 return ProviderFailure(kind, _first_line(link))
     return None
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from rollout_local.errors import RecordingError
 from rollout_local.recordings import identity, lines, vcr_formats
 from rollout_local.recordings.file import is_ours, survey
@@ -99,6 +101,26 @@ def show(path: Path) -> Shown:
         outcomes=dict(outcomes.most_common()),
     )
     return Shown(summary, manifest, items)
+
+
+def first_request(path: Path, scope: str) -> object:
+    """The parsed body of the first request in a scope whose name begins so; None where there is none to be read.
+
+    What is wrong with the file is said by who opens it to replay.
+    """
+    try:
+        if not is_ours(start_of(path)):
+            return None
+        entry = next((entry for entry in survey(path).entries if entry.scope.startswith(scope)), None)
+        if entry is None:
+            return None
+        shelf = FileShelf(path)
+        try:
+            return orjson.loads(shelf.read(entry).body or b"null")
+        finally:
+            shelf.close()
+    except (RecordingError, ValueError, OSError):
+        return None
 
 
 def _load(path: Path) -> tuple[dict[str, Any], list[Interaction], bool, bool]:

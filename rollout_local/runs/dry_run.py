@@ -1,4 +1,7 @@
-"""`dry-run`: everything that a run needs, checked one by one, and what its budget buys. No model is called."""
+"""`dry-run`: everything that a run needs, checked one by one, and what its budget buys.
+
+No model is called, unless `connect` asks for that.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from rollout_local.planning.readiness import reflection_key_problem
 from rollout_local.planning.setup import Pass, Setup, check_unchanged, load, prepare
 from rollout_local.planning.target_headers import variables_of
 from rollout_local.reports.forecast import detectable_lift, proposals_bought
-from rollout_local.runs import rehearsal
+from rollout_local.runs import preflight, rehearsal
 from rollout_local.search.optimizers import optimizer_named
 from rollout_local.store import reads
 from rollout_local.store.schema import Store
@@ -45,13 +48,15 @@ class Checked(TypedDict):
     split: dict[SplitName, int]
 
 
-def of_config(config: RunConfig, folder: Path, store: Store | None) -> Checked:
-    """Check what `create` would be given."""
+def of_config(config: RunConfig, folder: Path, store: Store | None, *, connect: bool = False) -> Checked:
+    """Check what `create` would be given; with `connect` the run's models are asked a few short questions."""
     with environment.for_target(config, offline_keys=False):
-        return _document(prepare(config, folder, store), folder, store)
+        return _document(prepare(config, folder, store), folder, store, connect=connect)
 
 
-def of_run(store: Store, reference: str, folder: Path, changes: Mapping[str, object]) -> Checked:
+def of_run(
+    store: Store, reference: str, folder: Path, changes: Mapping[str, object], *, connect: bool = False
+) -> Checked:
     """Check a stored run: the same, and that its inputs are what it was created with."""
     run = reads.run(store, reference)
     config = StoredRun(run).config
@@ -59,11 +64,13 @@ def of_run(store: Store, reference: str, folder: Path, changes: Mapping[str, obj
         setup = load(store, run, folder, {"log_dir": run["log_dir"], **changes})
         setup = replace(setup, target=endpoint.as_now(setup.target, setup.config))
         check_unchanged(store, run, setup, ())
-        return _document(setup, folder, store)
+        return _document(setup, folder, store, connect=connect)
 
 
-def _document(setup: Setup, folder: Path, store: Store | None) -> Checked:
+def _document(setup: Setup, folder: Path, store: Store | None, *, connect: bool) -> Checked:
     findings = [*_findings(setup, store), *_wire(setup, folder)]
+    for check, status, detail in preflight.findings(setup) if connect else ():
+        findings.append({"check": check, "status": status, "detail": detail})
     ok = all(finding["status"] != "fail" for finding in findings)
     return {"ok": ok, "checks": findings, "calls": setup.executions, "split": setup.split.sizes()}
 
@@ -134,7 +141,7 @@ def _keys(config: RunConfig) -> Iterator[DryRunFinding]:
     if problem is not None and config.record_mode != "none":
         yield {"check": "keys", "status": "fail", "detail": problem}
     asked = ((config.reflection_model, config.reflection_api_base), (config.task_model, config.task_api_base))
-    for model, address in asked:
+    for model, address in dict.fromkeys(asked):
         if model is not None:
             state = "set" if key_of(model) else "not set" if address is None else f"not set, nor needed at {address}"
             yield _ok("keys", f"{key_variable(model)} for {model} is {state}")

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from rollout_local.clock import new_id, now
-from rollout_local.domain.run import RunStatus, StopReason
+from rollout_local.domain.run import SPLITS, RunStatus, StopReason
 from rollout_local.errors import Cancelled, LeaseLost, Paused, RecordingMiss, Refused, StopSearch, TargetFailed
 from rollout_local.isolation.target import placed
-from rollout_local.planning import endpoint, environment
+from rollout_local.planning import endpoint, environment, model_server
 from rollout_local.planning.fingerprint import versions
 from rollout_local.planning.module_import import asked_at_import
 from rollout_local.planning.setup import Setup, accept_inputs, check_unchanged, load, require_runnable
@@ -105,6 +105,8 @@ def execute(
             setup = replace(setup, target=endpoint.as_now(setup.target, config, or_as_before=True))
         taken_over = check_unchanged(store, run, setup, accepted)
         require_runnable(setup, folder)
+        if not _is_served(run, fresh=fresh):
+            model_server.require_room(config, setup.target, [task for split in SPLITS for task in setup.tasks(split)])
         if lease is None:
             anew = fresh or run["attempt"] == 0
             lease = held.enter_context(holding(acquire(store, run["id"], at=now(), anew=anew), stop))

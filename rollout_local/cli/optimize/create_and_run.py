@@ -65,13 +65,20 @@ def submit(*, waiting: bool, db_path: Path, as_json: bool, quiet: bool, no_color
 
 @optimize.command("dry-run", cls=RunCommand)
 @click.argument("run", required=False)
+@click.option(
+    "--connect",
+    is_flag=True,
+    help="Ask the run's models a few short questions, too: are they there, how "
+    "much can they read, how fast are they, do they keep to JSON, do they say the same thing twice.",
+)
 @trust_flag
 @common
 @run_flags
 def dry_run(
-    *, run: str | None, trust: bool, db_path: Path, as_json: bool, quiet: bool, no_color: bool, **flags: object,  # noqa: ARG001
+    *, run: str | None, connect: bool, trust: bool, db_path: Path, as_json: bool, quiet: bool, no_color: bool,  # noqa: ARG001
+    **flags: object,
 ) -> int:  # fmt: skip
-    """Check everything that a run needs, and say what its budget buys. Calls no model.
+    """Check everything that a run needs, and say what its budget buys. Calls no model but with --connect.
 
     The target is executed twice on one task, its model's answers made up, to see whether it asks the same each time,
     and in a way that a recording sees.
@@ -81,7 +88,7 @@ def dry_run(
         with database(db_path, reads=True) as store:
             confirmed(store, run, trusted=trust, changes=changes_for(fields, store, run))
     with prints_aside():
-        findings = _checked(run, fields, db_path)
+        findings = _checked(run, fields, db_path, connect=connect)
     if as_json:
         print_json(findings)
     else:
@@ -160,14 +167,14 @@ def judge(
     return outcome.exit_code
 
 
-def _checked(run: str | None, fields: Mapping[str, object], db_path: Path) -> Checked:
+def _checked(run: str | None, fields: Mapping[str, object], db_path: Path, *, connect: bool) -> Checked:
     """What a dry run finds of the flags, or of a stored run."""
     from rollout_local.runs import dry_run
 
     if run is None:
-        return dry_run.of_config(config_of(fields), Path.cwd(), _store_to_read(db_path))
+        return dry_run.of_config(config_of(fields), Path.cwd(), _store_to_read(db_path), connect=connect)
     with database(db_path, reads=True) as store:
-        return dry_run.of_run(store, run, Path.cwd(), changes_for(fields, store, run))
+        return dry_run.of_run(store, run, Path.cwd(), changes_for(fields, store, run), connect=connect)
 
 
 def _prepared(fields: Mapping[str, object], db_path: Path) -> Setup:

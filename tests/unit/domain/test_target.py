@@ -7,7 +7,15 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from rollout_local.domain.dataset import Task
-from rollout_local.domain.target import AgentResult, Candidate, Target, TargetKind, as_result, output_text
+from rollout_local.domain.target import (
+    AgentResult,
+    Candidate,
+    Target,
+    TargetDefaults,
+    TargetKind,
+    as_result,
+    output_text,
+)
 from rollout_local.errors import InputError
 
 
@@ -146,7 +154,7 @@ def test_the_kinds_are_the_documented_ones():
 
 
 def test_a_target_is_whatever_has_the_members_of_one():
-    class Mine:
+    class Mine(TargetDefaults):
         id, kind, description, baseline = "mine", TargetKind.PROMPT, "", Candidate(text="x")
         source, source_hash = "", "sha256:"
 

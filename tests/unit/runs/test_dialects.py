@@ -38,7 +38,7 @@ from rollout_local.verifiers.grade import parse_spec
 from tests.unit.providers.test_cost import exchange
 from tests.unit.runs.test_evaluation import CANDIDATE, given_run
 
-TWICE = Patience(tries=2, first_wait=0.001, longest_wait=0.01)
+TWICE = Patience(tries=2, first_wait=0.001, longest_wait=0.01, outage=0)
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 CLIENT = httpx.Client(verify=False, trust_env=False)
 SSE, LINES, JSON = "text/event-stream", "application/x-ndjson", "application/json"

@@ -42,7 +42,7 @@ from rollout_local.verifiers.grade import parse_spec
 from tests.endpoint import Endpoint, error
 
 CANDIDATE = Candidate(text="Answer.")
-QUICK = Patience(tries=3, first_wait=0.001, longest_wait=0.01)
+QUICK = Patience(tries=3, first_wait=0.001, longest_wait=0.01, outage=0)
 SPEC = parse_spec({"checks": [{"type": "contains", "value": "yes"}]}, "says-yes", "test")
 
 
