@@ -14,6 +14,7 @@ from rollout_local.domain.dataset import Task
 from rollout_local.domain.target import AgentResult
 from rollout_local.verifiers import json_checks, own_checks, rewards, task_checks, text_checks
 from rollout_local.verifiers.judge import llm_judge
+from rollout_local.verifiers.labels import label, label_number, label_text, phrase
 from rollout_local.verifiers.params import Param
 from rollout_local.verifiers.subject import Outcome, Params, Subject
 
@@ -33,7 +34,8 @@ class CheckType:
     """One type of check.
 
     Of the parameters in `one_of` exactly one is given. `reads` is the place in a task that it grades against where
-    no parameter names another; a task that has nothing there scores 1. Unless `graded`, a score is 0 or 1.
+    no parameter names another; a task that has nothing there scores 1. `needs` is what it asks of every task, before
+    anything is spent: it raises `GradingError` where a task does not have it. Unless `graded`, a score is 0 or 1.
     """
 
     summary: str
@@ -42,7 +44,8 @@ class CheckType:
     params: Mapping[str, Param] = field(default_factory=dict)
     one_of: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
-    reads: str = ""
+    reads: Literal["", "metadata.expectations", "expected_output_schema"] = ""
+    needs: Callable[[Params, Task], object] | None = None
     graded: bool = False
     grades: Literal["text", "output", "elsewhere"] = "text"
     """What a task's own expected output says of it: `text`, something only where that is a text; `output`, always;
@@ -80,6 +83,7 @@ CHECKS: dict[str, CheckType] = {
         reads="metadata.expectations",
         graded=True,
         grades="elsewhere",
+        needs=lambda _, task: task_checks.read_expectations(task),
     ),
     "contains": CheckType(
         "the output contains a text",
@@ -88,6 +92,7 @@ CHECKS: dict[str, CheckType] = {
         params=_PHRASE,
         one_of=_VALUE,
         aliases=("must_contain",),
+        needs=phrase,
     ),
     "not_contains": CheckType(
         "the output does not contain a text",
@@ -96,6 +101,7 @@ CHECKS: dict[str, CheckType] = {
         params=_PHRASE,
         one_of=_VALUE,
         aliases=("must_not_contain",),
+        needs=phrase,
     ),
     "regex": CheckType(
         "a regular expression finds something in the output (Python's re.search)",
@@ -111,6 +117,7 @@ CHECKS: dict[str, CheckType] = {
         params={"value": Param("json", "what the output must be"), **_FROM, **_CASE},
         one_of=_VALUE,
         aliases=("exact_match",),
+        needs=label,
     ),
     "min_length": CheckType(
         "the output has at least so many characters",
@@ -145,6 +152,7 @@ CHECKS: dict[str, CheckType] = {
         _example({}, '{"x": 1}', '{"y": 1}', expected_output_schema={"type": "object", "required": ["x"]}),
         reads="expected_output_schema",
         grades="output",
+        needs=lambda _, task: json_checks.required_keys(task),
     ),
     "json_path_equals": CheckType(
         "the value at a path of the output as JSON equals the expected one; unordered lists score by F1",
@@ -162,6 +170,7 @@ CHECKS: dict[str, CheckType] = {
         one_of=_EQUALS,
         graded=True,
         grades="output",
+        needs=json_checks.expected_value,
     ),
     "json_schema": CheckType(
         "the output is JSON that a JSON Schema accepts, the check's own or the task's expected output schema",
@@ -170,6 +179,7 @@ CHECKS: dict[str, CheckType] = {
         params={"schema": Param("schema", "the schema; without one, the task's")},
         reads="expected_output_schema",
         grades="output",
+        needs=json_checks.need_schema,
     ),
     "numeric_close": CheckType(
         "a number is close to the expected one: at a path of the output as JSON, or the last in the text",
@@ -183,6 +193,7 @@ CHECKS: dict[str, CheckType] = {
             **_FROM,
         },
         one_of=_VALUE,
+        needs=label_number,
     ),
     "similarity": CheckType(
         "how much of the output is like a text, from 0 to 1 (difflib's ratio)",
@@ -191,6 +202,7 @@ CHECKS: dict[str, CheckType] = {
         params={"value": Param("phrase", "the text"), **_FROM, **_CASE},
         one_of=_VALUE,
         graded=True,
+        needs=label_text,
     ),
     "python": CheckType(
         "a function of yours, called with (task, output); it returns a score or (score, feedback)",
@@ -224,6 +236,7 @@ CHECKS: dict[str, CheckType] = {
             "default": Param("number", "row_reward_v1: the reward of a row without one"),
         },
         graded=True,
+        needs=rewards.require_task,
     ),
     "llm_judge": CheckType(
         "a model grades the output by a criterion in words",

@@ -14,12 +14,12 @@ from rollout_local.domain.dataset import Task
 from rollout_local.domain.target import AgentResult
 from rollout_local.domain.verdict import Check, CheckSpec, Verdict, VerifierSpec
 from rollout_local.errors import GradingError, InputError
-from rollout_local.verifiers import json_checks, own_checks, rewards, task_checks
+from rollout_local.verifiers import own_checks
 from rollout_local.verifiers.checks import CHECKS
-from rollout_local.verifiers.labels import find_label, label, label_number, label_place, label_text, phrase
+from rollout_local.verifiers.labels import find_label, label_place
 from rollout_local.verifiers.quoting import quote, utf8
 from rollout_local.verifiers.spec import auto_id, parse_spec, read_spec
-from rollout_local.verifiers.subject import MISSING, Completer, Params, Subject
+from rollout_local.verifiers.subject import MISSING, Completer, Subject
 
 PERFECT_FEEDBACK = "All checks passed."
 _SHOWN = 5
@@ -114,11 +114,9 @@ def _place(check: CheckSpec) -> str:
 def _has(check: CheckSpec, task: Task) -> bool:
     if label_place(check.params):
         return find_label(check.params, task) is not MISSING
-    places = {
-        "metadata.expectations": task.metadata.get("expectations"),
-        "expected_output_schema": task.expected_output_schema,
-    }
-    return places[_place(check)] is not None
+    field, _, key = _place(check).partition(".")
+    found = getattr(task, field)
+    return (found.get(key) if key else found) is not None
 
 
 def _require_function(spec: VerifierSpec, check: CheckSpec, tasks: Sequence[Task]) -> None:
@@ -126,7 +124,7 @@ def _require_function(spec: VerifierSpec, check: CheckSpec, tasks: Sequence[Task
 
 
 def _require_usable(spec: VerifierSpec, check: CheckSpec, tasks: Sequence[Task]) -> None:
-    needs = _NEEDS.get(check.type)
+    needs = CHECKS[check.type].needs
     if needs is not None:
         _refuse_failing(lambda task: needs(check.params, task), tasks, f"verifier {spec.id}: check {quote(check.id)}")
 
@@ -145,24 +143,5 @@ def _refuse_failing(try_on: Callable[[Task], object], tasks: Sequence[Task], whe
         msg = f"{where}: {problems[0][1]}{also}"
         raise InputError(msg)
 
-
-def _need_schema(params: Params, task: Task) -> None:
-    if "schema" not in params and task.expected_output_schema is not None:
-        json_checks.require_schema(task.expected_output_schema, task)
-
-
-_NEEDS: dict[str, Callable[[Params, Task], object]] = {
-    "task_expectations": lambda _, task: task_checks.read_expectations(task),
-    "expected_output_schema": lambda _, task: json_checks.required_keys(task),
-    "json_schema": _need_schema,
-    "json_path_equals": json_checks.expected_value,
-    "contains": phrase,
-    "not_contains": phrase,
-    "equals": label,
-    "numeric_close": label_number,
-    "similarity": label_text,
-    rewards.CHECK_TYPE: rewards.require_task,
-}
-"""Check type → what it asks of every task; it raises `GradingError` where a task does not have it."""
 
 __all__ = ["Completer", "GradingError", "fits", "grade", "parse_spec", "read_spec", "validate"]

@@ -85,6 +85,12 @@ def json_schema(params: Params, subject: Subject) -> Outcome:
     return 0.0, f"the JSON does not fit the schema: {joined(problems[:_SHOWN])}{more}"
 
 
+def need_schema(params: Params, task: Task) -> None:
+    """Raise `GradingError` where the check has no schema of its own and the task's is none."""
+    if "schema" not in params and task.expected_output_schema is not None:
+        require_schema(task.expected_output_schema, task)
+
+
 def schema_problem(schema: Mapping[str, object]) -> str:
     """Why `schema` is no JSON Schema, in words; empty where it is one."""
     if not isinstance(schema.get("$schema", ""), str):

@@ -1,11 +1,18 @@
 """Every check type: what it accepts, and the words for what it does not."""
 
+import inspect
+from typing import get_type_hints
+
 import pytest
 
+from rollout_local.domain.dataset import Task
 from rollout_local.domain.target import AgentResult
+from rollout_local.errors import InputError
+from rollout_local.verifiers import json_checks, own_checks, task_checks, text_checks
 from rollout_local.verifiers.checks import ALIASES, CHECKS
-from rollout_local.verifiers.grade import GradingError, grade, parse_spec
+from rollout_local.verifiers.grade import GradingError, grade, parse_spec, validate
 from rollout_local.verifiers.params import KINDS
+from rollout_local.verifiers.subject import Outcome, Subject
 from rollout_local.verifiers.text_checks import alike
 
 DOCUMENTED = {
@@ -30,6 +37,40 @@ def test_every_type_is_documented(name):
         assert param.summary
         assert param.kind in KINDS
     assert set(check.one_of) <= set(check.params)
+
+
+def is_check(function):
+    return inspect.isfunction(function) and list(get_type_hints(function).values())[-2:] == [Subject, Outcome]
+
+
+@pytest.mark.parametrize("module", [json_checks, own_checks, task_checks, text_checks], ids=lambda m: m.__name__)
+def test_every_check_that_is_written_has_a_row(module):
+    public = {name: found for name, found in vars(module).items() if not name.startswith("_")}
+    written = {name: found for name, found in public.items() if is_check(found) and found.__module__ == module.__name__}
+    rows = {check.run for check in CHECKS.values()}
+    assert written
+    assert [name for name, found in written.items() if found not in rows] == []
+
+
+NOTHING = object()
+
+
+@pytest.mark.parametrize("value", ["x", "", 5, True, None, ["x"], {"a": 1}, "[", NOTHING], ids=str)
+@pytest.mark.parametrize("place", ["from_metadata", "from_expected"])
+@pytest.mark.parametrize("name", [name for name, check in CHECKS.items() if "from_metadata" in check.params])
+def test_a_label_that_cannot_be_graded_against_is_refused_before_anything_is_spent(name, place, value):
+    """By `needs` of the check's row."""
+    own = {key: given for key, given in CHECKS[name].example.params.items() if key not in CHECKS[name].one_of}
+    spec = parse_spec({"checks": [{"type": name, **own, place: "l"}]}, "quality", "example")
+    good, other = ({"l": "7"}, {} if value is NOTHING else {"l": value})
+    tasks = [Task(name=str(n), instruction="x", metadata=m, expected_output=m) for n, m in enumerate((good, other))]
+    try:
+        grade([spec], tasks[1], AgentResult(output="7"))
+    except GradingError:
+        with pytest.raises(InputError):
+            validate([spec], tasks)
+    else:
+        validate([spec], tasks)
 
 
 @pytest.mark.parametrize("name", [*CHECKS, *ALIASES])
