@@ -27,13 +27,16 @@ ASKS_THE_MACHINE = frozenset({
 })  # fmt: skip
 """Programs that `platform`, `ctypes`, `distro` and their like start to learn where they run."""
 _REMEDY = "so it is neither recorded, counted nor limited, and a replay cannot answer it"
-_COVERED = "httpx, requests, aiohttp, urllib.request and boto3 are recorded, and the SDKs that send through them"
 
 
 class Bypasses:
-    """What was noted while a recording is open, each with the scopes that it was noted in. Takes no lock: see `see`."""
+    """What was noted while a recording is open, each with the scopes that it was noted in. Takes no lock: see `see`.
 
-    def __init__(self) -> None:
+    `covered` is a sentence on the clients that it covers.
+    """
+
+    def __init__(self, covered: str) -> None:
+        self._covered = covered
         self._noted: dict[str, set[str]] = {}
         self._told = 0
         self._process = os.getpid()
@@ -42,7 +45,7 @@ class Bypasses:
         """The rule of the audit hook. It may be called in a forked child, where a lock would stand still for ever."""
         if os.getpid() != self._process or not scopes.in_a_scope():
             return
-        what = child_of(event, args) if event in CHILDREN else _connection(event, args)
+        what = child_of(event, args) if event in CHILDREN else self._connection(event, args)
         if what is not None:
             self._noted.setdefault(what, set()).add(scopes.scope_name())
 
@@ -64,6 +67,18 @@ class Bypasses:
         found = list(self._noted)[self._told :]
         self._told += len(found)
         return found
+
+    def uncovered(self, where: str) -> str:
+        """A sentence on a connection to this place."""
+        return f"the target reached {where} with a client that recordings do not cover, {_REMEDY} ({self._covered})"
+
+    def _connection(self, event: str, args: tuple[Any, ...]) -> str | None:
+        """A sentence on a connection that is about to be opened; None for what carries no request."""
+        if event != "socket.connect" or args[0].type & 0xF != socket.SOCK_STREAM:
+            return None
+        place = args[1]
+        where = ":".join(str(piece) for piece in place[:2]) if isinstance(place, tuple) else os.fsdecode(place)
+        return self.uncovered(where)
 
 
 def child_of(event: str, args: tuple[object, ...]) -> str | None:
@@ -88,17 +103,3 @@ def _program(event: str, args: tuple[Any, ...]) -> str:
         given = words[2] if words[1:2] == ["-c"] and PurePath(words[0]).name in ("sh", "bash") else words[0]
     first = next(iter(os.fsdecode(given).split()), "")
     return PurePath(first).name
-
-
-def _connection(event: str, args: tuple[Any, ...]) -> str | None:
-    """A sentence on a connection that is about to be opened; None for what carries no request."""
-    if event != "socket.connect" or args[0].type & 0xF != socket.SOCK_STREAM:
-        return None
-    place = args[1]
-    where = ":".join(str(piece) for piece in place[:2]) if isinstance(place, tuple) else os.fsdecode(place)
-    return uncovered(where)
-
-
-def uncovered(where: str) -> str:
-    """A sentence on a connection to this place."""
-    return f"the target reached {where} with a client that recordings do not cover, {_REMEDY} ({_COVERED})"

@@ -93,6 +93,7 @@ def open_recording(
             None if path is None else Path(path),
             mode,
             reader=wanted_reader,
+            covered=clients.COVERED,
             tape=found.tape,
             cassette=found.cassette,
             strict=strict,

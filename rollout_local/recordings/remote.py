@@ -126,7 +126,7 @@ class RemoteRecording(Recording):
 
     def __init__(self, terms: Terms, ask: Ask) -> None:
         path = None if terms.path is None else Path(terms.path)
-        super().__init__(path, terms.mode, reader=Reader(Redactor({})))
+        super().__init__(path, terms.mode, reader=Reader(Redactor({})), covered=clients.COVERED)
         self._ask = ask
         self._numbers = itertools.count(1)
 

@@ -57,6 +57,7 @@ class Recording:
         mode: RecordMode,
         *,
         reader: Reader,
+        covered: str,
         tape: Tape | Memory | None = None,
         cassette: Cassette | None = None,
         strict: bool = False,
@@ -72,7 +73,7 @@ class Recording:
         self._stand_in = stand_in
         self.gate: Gate | None = None
         self.blocked: list[str] = []
-        self.bypasses = Bypasses()
+        self.bypasses = Bypasses(covered)
         self.strays: list[str] = []
         """What threads outside any scope asked in a replay, and was not recorded: to them the connection failed."""
         self.partial = False

@@ -20,7 +20,6 @@ from rollout_local.planning import environment
 from rollout_local.planning.module_import import asked_at_import
 from rollout_local.planning.setup import Setup
 from rollout_local.recordings import Answer, Asked, open_recording, volatile
-from rollout_local.recordings.bypass import uncovered
 from rollout_local.runs.execution import Executor, Wire
 from rollout_local.simulator import Settings, load_script
 from rollout_local.simulator.provider import Provider
@@ -112,7 +111,7 @@ def _asked(setup: Setup, folder: Path, noted: dict[str, int]) -> list[Asked]:
         except StopSearch:
             pass  # what stopped it was noted, or it asked too often
         noted.update(recording.bypasses.noted())
-        noted.update({uncovered(place.partition(" ")[0]): 1 for place in recording.blocked})
+        noted.update({recording.bypasses.uncovered(place.partition(" ")[0]): 1 for place in recording.blocked})
     return stand_in.asked
 
 

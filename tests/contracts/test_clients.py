@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from rollout_local.errors import RecordingMiss
-from rollout_local.recordings import open_recording, show
+from rollout_local.recordings import clients, open_recording, show
 from rollout_local.recordings.clients import CLIENTS
 
 _SPEC = importlib.util.spec_from_file_location(
@@ -165,6 +165,8 @@ DRIVERS: dict[str, dict[str, Callable[[str, Any, float], Iterator[bytes]]]] = {
     "dspy": {"sync": _lm15},
     "dspy-async": {"async": _async_lm15},
 }
+KNOWN_BY_OTHERS = {"httpx2": "httpx", "dspy": "SDKs", "dspy-async": "SDKs"}
+"""Clients whose users are told by the name of another."""
 ROWS = [(client.name, how) for client in CLIENTS for how in DRIVERS[client.name]]
 
 
@@ -195,6 +197,19 @@ def _told(
     except Exception as error:  # noqa: BLE001  which it is, is the question
         return body, type(error)
     return body, None
+
+
+def test_drivers_and_modules_are_those_of_the_table() -> None:
+    """A client that is written is in the table; what is in the table is driven here."""
+    assert set(DRIVERS) == {client.name for client in CLIENTS}
+    written = {path.stem for path in Path(clients.__file__).parent.glob("*.py") if "patches(" in path.read_text()}
+    used = {client.patches.__module__.rpartition(".")[2] for client in (*CLIENTS, *clients.SWITCHES)}
+    assert written - {"__init__", "hooks"} == used
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+def test_who_uses_another_client_is_told_of_each(client: clients.Client) -> None:
+    assert (client.known_as or KNOWN_BY_OTHERS[client.name]) in clients.COVERED
 
 
 class TestClient:

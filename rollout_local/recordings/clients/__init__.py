@@ -32,6 +32,7 @@ CLIENTS: tuple[Client, ...] = (
         "httpx._transports.default",
         ("HTTPTransport.handle_request", "AsyncHTTPTransport.handle_async_request"),
         httpx_transports.patches,
+        known_as="httpx",
     ),
     Client(
         "httpx2",
@@ -40,21 +41,27 @@ CLIENTS: tuple[Client, ...] = (
         httpx_transports.patches,
     ),
     Client(
+        "requests",
+        "requests.adapters",
+        ("HTTPAdapter.send", "HTTPAdapter.build_response"),
+        requests_adapters.patches,
+        known_as="requests",
+    ),
+    Client(
         "aiohttp",
         "aiohttp.client",
         ("ClientSession._request", "ClientSession._build_url"),
         aiohttp_sessions.patches,
-    ),
-    Client(
-        "requests", "requests.adapters", ("HTTPAdapter.send", "HTTPAdapter.build_response"), requests_adapters.patches
+        known_as="aiohttp",
     ),
     Client(
         "http.client",
         "http.client",
         ("HTTPConnection.request", "HTTPConnection.getresponse"),
         http_connections.patches,
+        known_as="urllib.request",
     ),
-    Client("botocore", "botocore.httpsession", ("URLLib3Session.send",), botocore_sessions.patches),
+    Client("botocore", "botocore.httpsession", ("URLLib3Session.send",), botocore_sessions.patches, known_as="boto3"),
     Client(
         "dspy",
         "dspy._vendor.lm15.transports._sync",
@@ -68,6 +75,9 @@ CLIENTS: tuple[Client, ...] = (
         lm15_transports.async_patches,
     ),
 )
+_KNOWN = [client.known_as for client in CLIENTS if client.known_as]
+COVERED = f"{', '.join(_KNOWN[:-1])} and {_KNOWN[-1]} are recorded, and the SDKs that send through them"
+"""A sentence for whoever used another one."""
 SWITCHES: tuple[Client, ...] = (
     Client("dspy-caches", "dspy", (), dspy_caches.patches),
     Client("litellm-routes", "litellm.rust_bridge.catalog", (), litellm_routes.patches),

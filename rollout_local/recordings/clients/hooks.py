@@ -32,12 +32,16 @@ class Patch:
 
 @dataclass(frozen=True)
 class Client:
-    """A library to cover: the module that holds its door, the names that must be there, and what to replace."""
+    """A library to cover: the module that holds its door, the names that must be there, and what to replace.
+
+    `known_as` is what its users call it, for the sentence on clients that are not covered.
+    """
 
     name: str
     module: str
     names: tuple[str, ...]
     patches: Callable[[Any], Iterable[Patch]]
+    known_as: str = ""
 
     @property
     def library(self) -> str:
