@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
+import pkgutil
 import re
 import shutil
 import tarfile
+import typing
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,9 +18,10 @@ import pytest
 from rollout_local.domain.run import RunStatus
 from rollout_local.store import reads, trial_index
 from rollout_local.store.schema import open_store
-from rollout_local.ui import page_table
+from rollout_local.ui import page_table, views
 from rollout_local.ui.links import Links
 from rollout_local.ui.pages import short
+from rollout_local.ui.visit import Document, Page, Visit
 from tests.conftest import ROOT
 from tests.unit.ui.conftest import Markup, Site, change, pages_of, rows, run_of
 
@@ -41,6 +46,25 @@ def test_every_page_of_the_table_is_asked_for_here(finished: Path) -> None:
         if not page.document:
             answers = [row.name for row in page_table.PAGES if re.fullmatch(row.address, found[page.name])]
             assert (answers or [page_table.NEW.name])[0] == page.name
+
+
+def test_every_view_that_is_written_is_a_page_of_the_table() -> None:
+    modules = [importlib.import_module(f"{views.__name__}.{one.name}") for one in pkgutil.iter_modules(views.__path__)]
+    public = {
+        found for module in modules for name, found in vars(module).items()
+        if inspect.isfunction(found) and found.__module__ == module.__name__ and not name.startswith("_")
+    }  # fmt: skip
+    hints = {found: typing.get_type_hints(found) for found in public}
+    written = {
+        found for found in public if hints[found] in ({"visit": Visit, "return": kind} for kind in (Page, Document))
+    }
+    assert written == {page.view for page in (*page_table.PAGES, page_table.NEW)}
+
+
+def test_every_template_is_of_a_page() -> None:
+    folder = ROOT / "rollout_local/ui"
+    sources = "".join(path.read_text(encoding="utf-8") for kind in ("py", "html") for path in folder.rglob(f"*.{kind}"))
+    assert [path.name for path in folder.rglob("*.html") if f'"{path.name}"' not in sources] == []
 
 
 def test_the_tabs_of_a_run_are_those_of_the_table(finished: Path, site: Open) -> None:
