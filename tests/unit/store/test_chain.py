@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
+from typing import get_type_hints
+
 import pytest
 
+from rollout_local.domain.dataset import SPLITS
 from rollout_local.store import chain
 from rollout_local.store.journal import Journal
+from rollout_local.store.row_types import RUN_TABLES
 from tests.unit.store.conftest import AT, add_candidate, begin, trial
 
 TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+
+
+MAY_CHANGE = {
+    "candidates": {f"{split}_{what}" for split in SPLITS for what in ("sum", "mean", "n")} | {"val_best"},
+    "proposals": {"candidate_id", "parent_candidate_id"},
+    "trials": {"candidate_id", "superseded_by"},
+    "runs": {
+        "active_s", "archived_at", "attempt", "baseline_candidate_id", "best_candidate_id", "concurrency_now",
+        "confirmed", "cost_usd", "dataset_id", "degraded", "error_count", "finished_at", "folder", "heartbeat_at",
+        "last_event_at", "log_dir", "message", "metric_calls", "name", "note", "phase", "project", "queued",
+        "recording", "restarts", "rev", "run_ref", "started_at", "status", "stop_reason", "tags_json",
+        "target_row_id", "trial_count", "val_dataset_id", "verifier_ids_json", "wants_fresh",
+    },
+}  # fmt: skip
+"""Columns that no entry hashes: roll-ups, row ids, where a run stands, and what is its owner's."""
+
+
+@pytest.mark.parametrize("table", chain.KINDS)
+def test_every_column_is_hashed_or_may_change(table):
+    """A column that is added is one or the other: to be hashed, it needs a new `chain.FORMAT`."""
+    hashed = set(chain.COLUMNS[chain.FORMAT][table])
+    assert set(get_type_hints(RUN_TABLES[table])) - hashed - {"id", "run_id"} == MAY_CHANGE.get(table, set())
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import rollout_local
 from rollout_local.store.catalog_rows import CATALOG_TABLES
 from rollout_local.store.row_types import RUN_TABLES
 from rollout_local.store.schema import Store, open_store
@@ -60,3 +61,16 @@ def test_a_views_type_is_its_columns(store, name):
     assert set(said) == set(seen)
     for column, (kind, _) in seen.items():  # of a view SQLite does not say what may be missing
         assert kind in (None, said[column][0]), column
+
+
+PACKAGE = Path(rollout_local.__file__).parent
+MADE = re.compile(r"store/(ddl\w*|migrations|\w+_rows|\w+_types)\.py$")
+"""Where a column is made and typed."""
+
+
+def test_every_column_is_named_by_what_writes_or_shows_it():
+    kinds = {".py", ".html", ".js"}
+    files = [path for path in PACKAGE.rglob("*") if path.suffix in kinds and not MADE.search(path.as_posix())]
+    words = {word for path in files for word in re.findall(r"\w+", path.read_text(encoding="utf-8"))}
+    unused = [(table, column) for table, kind in TABLES.items() for column in declared(kind) if column not in words]
+    assert unused == []
