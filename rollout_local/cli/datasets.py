@@ -16,7 +16,7 @@ import click
 
 from rollout_local.cli.flags import pairs_of_columns
 from rollout_local.cli.options import common, database, json_columns, plain, print_json, print_table
-from rollout_local.domain.dataset import SPLITS
+from rollout_local.domain.dataset import SPLITS, TABLES
 from rollout_local.errors import InputError
 from rollout_local.reports.escape import visible
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from rollout_local.store.selected_types import AddedDataset
 
 FOLDER = click.Path(path_type=Path)
+PULL = f"""Make a dataset folder of a table: SOURCE is {", ".join(":".join(one) for one in TABLES.items())}.
+
+COL is a column, or a part of a nested one: answers.text[0], messages[:-1].
+"""
 SHOWN = 60
 """Characters of a question or label that a table shows."""
 
@@ -103,7 +107,7 @@ def import_(folder: Path, db_path: Path, as_json: bool, **_options: object) -> N
     click.echo(f"Imported {what}" if row["is_new"] else f"{what} is imported already (unchanged)")
 
 
-@datasets.command()
+@datasets.command(help=PULL)
 @click.argument("source", metavar="SOURCE")
 @click.option("--instruction", metavar="COL", help="The column that becomes the instruction.")
 @click.option("--input", "inputs", metavar="KEY=COL", multiple=True, help="A column that becomes input KEY.")
@@ -126,10 +130,7 @@ def pull(
     quiet: bool,
     **options: Unpack[PullOptions],
 ) -> None:
-    """Make a dataset folder of a table: SOURCE is csv:FILE, tsv:, json:, jsonl:, parquet:FILE or hf:NAME.
-
-    COL is a column, or a part of a nested one: answers.text[0], messages[:-1].
-    """
+    """Make a dataset folder of a table; its help names every source."""
     from rollout_local.datasets import repeats
 
     dataset = _pulled(source, inputs, metadata, out, options)

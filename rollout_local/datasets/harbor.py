@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 
 from rollout_local.datasets.names import is_slug, name_problem, safe_name, safe_names
 from rollout_local.documents import json_problem, kind_of, parse_json, parse_toml, read_text, suggestion
-from rollout_local.domain.dataset import Dataset, Task
+from rollout_local.domain.dataset import TABLE_FILES, Dataset, Task
 from rollout_local.errors import InputError
 
 MANIFEST = "dataset.toml"
@@ -36,7 +36,6 @@ FIELDS: dict[str, type] = {
 ALIASES = {"expectedOutput": "expected_output", "expectedOutputSchema": "expected_output_schema"}
 
 _FORMAT = f'a {MANIFEST} with name, slug and [[tasks]], and a {TASK_FILE} with "instruction" or "input" per task'
-_TABLES = ("csv", "tsv", "json", "jsonl", "parquet")
 _FOREIGN = f"of the Harbor framework (task.toml, instruction.md), not Rollout's; needed is {_FORMAT}"
 
 
@@ -110,7 +109,9 @@ def _require_manifest(root: Path) -> None:
     if not root.exists():
         msg = f"the dataset folder {root} does not exist; check the path"
     elif not root.is_dir():
-        table = f", or make one: rollout datasets pull {kind}:{root}" if (kind := root.suffix[1:]) in _TABLES else ""
+        table = (
+            f", or make one: rollout datasets pull {kind}:{root}" if (kind := root.suffix[1:]) in TABLE_FILES else ""
+        )
         msg = f"{root} is a file; give the folder that holds {MANIFEST}{table}"
     elif (root / MANIFEST).exists():
         return

@@ -24,7 +24,7 @@ from rollout_local.datasets.harbor import require_free, task_problem, write_fold
 from rollout_local.datasets.names import name_problem, safe_name
 from rollout_local.datasets.paths import part_of, root_of
 from rollout_local.documents import kind_of, parse_json, read_text
-from rollout_local.domain.dataset import Columns, Dataset, Task
+from rollout_local.domain.dataset import TABLE_FILES, Columns, Dataset, Task
 from rollout_local.domain.identity import content_hash
 from rollout_local.errors import InputError
 
@@ -61,7 +61,7 @@ def pull(source: str, columns: Columns, out: Path | str) -> Dataset:
 def is_table(reference: str) -> bool:
     """Whether a reference to a dataset is a source of rows: `csv:PATH`, or a file that has the suffix of one."""
     scheme, colon, _ = reference.partition(":")
-    return (scheme in SOURCES and bool(colon)) or Path(reference).suffix.lower().removeprefix(".") in FILES
+    return (scheme in SOURCES and bool(colon)) or Path(reference).suffix.lower().removeprefix(".") in TABLE_FILES
 
 
 def read_table(source: str, columns: Columns, name: str, folder: Path | None = None) -> Dataset:
@@ -72,11 +72,11 @@ def read_table(source: str, columns: Columns, name: str, folder: Path | None = N
     scheme, _, address = source.partition(":")
     if scheme not in SOURCES or not address:
         scheme, address = Path(source).suffix.lower().removeprefix("."), source
-    if scheme not in FILES and scheme != "hf":
+    if scheme not in SOURCES:
         msg = f'the source "{source}" is not one of {", ".join(f"{name}:…" for name in SOURCES)}'
         raise InputError(msg)
     kind = SOURCES[scheme]
-    place = address if folder is None or scheme == "hf" else str(folder / address)
+    place = str(folder / address) if folder is not None and scheme in TABLE_FILES else address
     _check_columns(kind, place, columns)
     rows = list(islice(kind.rows(place, columns), columns.limit))
     if not rows:
@@ -343,6 +343,4 @@ SOURCES: dict[str, SourceType] = {
     "parquet": SourceType(_parquet_rows),
     "hf": SourceType(_hub_rows),
 }
-"""Source scheme → how its rows are read."""
-FILES = frozenset(SOURCES) - {"hf"}
-"""Schemes whose address is a file, which has the scheme as its suffix too."""
+"""Scheme of `domain.dataset.TABLES` → how its rows are read."""

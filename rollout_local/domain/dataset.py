@@ -47,6 +47,12 @@ class Task(Value):
         return {"instruction": self.instruction, "input": self.input}
 
 
+TABLES = {"csv": "FILE", "tsv": "FILE", "json": "FILE", "jsonl": "FILE", "parquet": "FILE", "hf": "NAME"}
+"""What a dataset may be read from: the scheme, and what stands behind its colon. `datasets.sources` reads each."""
+TABLE_FILES = frozenset(scheme for scheme, address in TABLES.items() if address == "FILE")
+"""Schemes whose address is a file, which has the scheme as its suffix too."""
+
+
 @dataclass(frozen=True)
 class Columns:
     """Which column of a table becomes what. `inputs` and `metadata` map a task's key to a column.

@@ -4,13 +4,16 @@ import csv
 import datetime as dt
 import importlib.util
 import json
+import re
 
 import pytest
 
+from rollout_local.datasets import sources
 from rollout_local.datasets.harbor import read_folder
 from rollout_local.datasets.sources import SOURCES, is_table, pull, read_table, repeats, table_name
-from rollout_local.domain.dataset import Columns
+from rollout_local.domain.dataset import TABLE_FILES, TABLES, Columns
 from rollout_local.errors import InputError
+from tests.conftest import ROOT
 
 ASK = Columns(instruction="q")
 
@@ -140,7 +143,7 @@ def test_an_occupied_folder_is_refused_before_the_source_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
-        ("data.xls", r"is not one of csv:…, tsv:…, json:…, jsonl:…, parquet:…, hf:…"),
+        ("data.xls", r"is not one of csv:…, "),
         ("none.csv", r"none.csv does not exist; check the path"),
         ("xlsx:data", r"is not one of csv:"),
         ("csv:", r"is not one of csv:"),
@@ -199,6 +202,42 @@ def write_parquet(parquet, path):
     rows = {"q": ["a", "b"], "n": [1, 2], "at": [dt.date(2026, 1, 2), None]}
     parquet.write_table(pa.table(rows), path)
     return f"parquet:{path}"
+
+
+def test_every_source_is_named_and_every_reader_of_rows_that_is_written_is_a_source():
+    assert list(SOURCES) == list(TABLES)
+    readers = {found for name, found in vars(sources).items() if re.fullmatch("_[a-z]+_rows", name)}
+    assert readers - {sources._are_rows} == {source.rows for source in SOURCES.values()}
+
+
+WRITTEN = {"csv": "q\na\n", "tsv": "q\tw\na\tb\n", "json": '[{"q": "a"}]', "jsonl": '{"q": "a"}\n'}
+ELSEWHERE = {"parquet", "hf"}
+"""Sources that need libraries; each has a test below or above."""
+
+
+def test_every_source_is_read_by_a_test():
+    assert {*WRITTEN, *ELSEWHERE} == set(SOURCES)
+
+
+@pytest.mark.parametrize("scheme", WRITTEN)
+def test_a_file_is_read_by_its_scheme_or_suffix_beside_whoever_names_it(table, tmp_path, scheme):
+    table(f"a.{scheme}", WRITTEN[scheme])
+    for source in (f"{scheme}:a.{scheme}", f"a.{scheme}"):
+        assert is_table(source)
+        assert [task.instruction for task in read_table(source, ASK, "a", tmp_path).tasks] == ["a"]
+
+
+@pytest.mark.parametrize("scheme", sorted(TABLE_FILES))
+def test_a_file_given_for_a_folder_is_said_to_be_a_table(tmp_path, scheme):
+    path = tmp_path / f"a.{scheme}"
+    path.touch()
+    with pytest.raises(InputError, match=rf"is a file; .*, or make one: rollout datasets pull {scheme}:"):
+        read_folder(path)
+
+
+def test_every_source_is_named_in_the_readme():
+    row = next(line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if "tables (" in line)
+    assert row.partition("tables (")[2].partition(")")[0].split(", ") == list(SOURCES)
 
 
 def test_every_source_is_named_in_the_refusal(out):
