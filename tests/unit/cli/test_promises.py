@@ -44,6 +44,17 @@ def test_every_command_is_in_the_readme(words: str) -> None:
     assert any(re.search(rf"(^|[ ·]){verb}($|[ ·])", row) for row in rows), f"README.md does not name `rollout {words}`"
 
 
+def test_every_command_of_the_readmes_table_is_there() -> None:
+    told = {
+        f"{noun} {verb.strip()}".strip()
+        for row in re.findall(r"^\| (`rollout .*?) \| ", README, re.MULTILINE)
+        for noun, verbs in re.findall(r"`rollout ([\w-]+)([^`]*)`", row)
+        for verb in verbs.split(" · ")
+    }
+    assert told
+    assert told - set(COMMANDS) == set()
+
+
 @pytest.mark.parametrize("words", COMMANDS)
 def test_every_command_says_what_it_does_in_a_sentence(words: str) -> None:
     assert (COMMANDS[words].help or "").split("\n\n")[0].rstrip().endswith(".")
