@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -29,9 +30,11 @@ from rollout_local.recordings.exporters import exporter_of
 from rollout_local.recordings.file import Entry
 from rollout_local.recordings.identity import Asked, Reader
 from rollout_local.recordings.lines import Interaction
-from rollout_local.recordings.volatile import COUNTED, volatile
+from rollout_local.recordings.volatile import COUNTED, differing, volatile
 from rollout_local.redaction import Redactor
 
+MOST_PLACES = 3
+"""Places that a miss offers to ignore, at most."""
 _Slot = tuple[str, str]
 
 
@@ -213,10 +216,13 @@ class Cassette:
             times = sum(one.key == entry.key for one in self._entries)
             return [f"The same request was recorded ({where}), {times} in all, in a trial that was then begun anew."]
         changing = [str(one) for one in volatile(other, asked) if one.what != COUNTED]
+        places = [f"--ignore-field {shlex.quote(place)}" for place in differing(other.content, asked.content)]
+        mends = bool(places) and not changing and len(places) <= MOST_PLACES
         return [
             f"Nearest recorded request ({where}, {alike:.0%} alike):",
             *("  " + line for line in told),
             *([f"What differs is {' and '.join(changing)}: it changes each time."] if changing else []),
+            *([f"If that means nothing, leave it out of the comparison: {' '.join(places)}"] if mends else []),
         ]
 
     def close(self) -> None:

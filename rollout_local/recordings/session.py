@@ -248,7 +248,7 @@ class Recording:
         if self._note:
             told.append(self._note)
         told.append(
-            "Record what is missing with --record-mode new_episodes, or leave out a volatile field: --ignore-field N."
+            "Record what is missing with --record-mode new_episodes, or leave out a volatile field (--ignore-field)."
         )
         return RecordingMiss("\n".join(told))
 

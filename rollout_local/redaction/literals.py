@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from rollout_local.python_source import tree_of
+from rollout_local.redaction import secret_patterns
 from rollout_local.redaction.known import is_plain
 from rollout_local.redaction.named import is_secret_field
 
@@ -21,24 +24,63 @@ def credentials_in(source: str) -> set[str]:
     """The values in `source` that stand under names of credentials: `api_key="…"`, `{"password": "…"}`,
     `os.environ["X_TOKEN"] = "…"`, `setdefault("X_TOKEN", "…")`. In a text that is no Python, lines `name: value`.
 
-    Words, numbers and sentences are none (`known.is_plain`), and neither is what a call gives.
+    Words, numbers and sentences are none (`known.is_plain`), and neither is what a call gives. A value that is put
+    together of several literals is there whole and in its pieces, which are what stands in the source; so is one that
+    has the shape of a provider's key, under whatever name.
     """
     try:
         tree = tree_of(source)
     except (SyntaxError, ValueError, RecursionError):
         pairs: Iterator[tuple[str, str]] = ((hit[1], hit[2]) for hit in _LINE.finditer(source))
     else:
-        pairs = _pairs(tree)
+        pairs = chain(_pairs(tree, source), (("api_key", piece) for piece in _pieces_of_keys(tree, source)))
     values = (_SCHEME.sub("", value.strip(), count=1) for name, value in pairs if is_secret_field(name))
     return {value for value in values if not is_plain(value) and not any(map(str.isspace, value))}
 
 
-def _pairs(tree: ast.AST) -> Iterator[tuple[str, str]]:
+def _pairs(tree: ast.AST, source: str) -> Iterator[tuple[str, str]]:
     """Every name in the code with each text literal that is given to it."""
     for node in ast.walk(tree):
         for name, value in _given(node):
             for text in _texts(value):
                 yield name, text
+            if value is not None and is_secret_field(name):
+                yield from ((name, piece) for piece in _pieces(value, source))
+
+
+def _pieces_of_keys(tree: ast.AST, source: str) -> Iterator[str]:
+    """The pieces of texts that look like a key once they are put together, or as far as they are known."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant | ast.BinOp | ast.JoinedStr | ast.Call):
+            pieces = list(_pieces(node, source))
+            if len(pieces) > 1 and any(secret_patterns.find("".join(pieces).encode("utf-8", "replace"))):
+                yield from pieces
+
+
+def _pieces(value: ast.expr, source: str) -> Iterator[str]:
+    """The literals that a text is put together of: one after the other, by `+`, in an f-string, or by a `join`."""
+    match value:
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            yield from (*_pieces(left, source), *_pieces(right, source))
+        case ast.JoinedStr(values=parts):
+            yield from (part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str))
+        case ast.Call(func=ast.Attribute(attr="join"), args=[ast.List(elts=parts) | ast.Tuple(elts=parts)]):
+            yield from (piece for part in parts for piece in _pieces(part, source))
+        case ast.Constant(value=str() | bytes()):
+            whole = list(_texts(value))
+            yield from _written(value, source) or whole
+
+
+def _written(value: ast.expr, source: str) -> list[str]:
+    """The literals of a text as they stand one after the other in the source; empty where it is one alone."""
+    segment = ast.get_source_segment(source, value) or ""
+    try:
+        tokens = list(tokenize.generate_tokens(io.StringIO(f"({segment})").readline))
+        found = [ast.literal_eval(token.string) for token in tokens if token.type == tokenize.STRING]
+    except (tokenize.TokenError, SyntaxError, ValueError):
+        return []
+    texts = [piece.decode("utf-8", "surrogateescape") if isinstance(piece, bytes) else piece for piece in found]
+    return texts if len(texts) > 1 else []
 
 
 def _given(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:

@@ -59,7 +59,7 @@ def work(
         with open_store(database, create=False) as store:
             queue.reap(store, most_restarts, now(), silence, machine)
             _heed_requests(store, {"retry": _retry, **(heeds or {})}, project)
-            claimed = queue.claim(store, project, but=unfit, machine=machine, at=now())
+            claimed = queue.claim(store, project, but=unfit, machine=machine)
             if claimed is not None:
                 if watch is not None:
                     watch.note("info", f"run {claimed.run['id']} of {claimed.run['target_id']}")

@@ -10,6 +10,7 @@ clock, never the wall clock, which may jump: a beat carries its reading, which p
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,15 +109,13 @@ def acquire(store: Store, run_id: str, machine: Machine | None = None, *, at: st
     with store.write() as db:
         held = held_in(db, run_id)
         from_stopped = held is not None and _require_lost(run_id, held, machine, still=held == watched)
-        token = take(db, run_id, machine, at, anew=anew)
+        void_requests(db, run_id, ("pause", "cancel") if anew else ("pause",), at)
+        token = take(db, run_id, machine)
     return Lease(store, run_id, token, machine, from_stopped=from_stopped)
 
 
-def take(db: sqlite3.Connection, run_id: str, machine: Machine, at: str, *, anew: bool) -> int:
-    """Write the lease of this process inside a transaction that saw that nobody holds it. Returns its token.
-
-    A pause that nobody has heard is void: the run is gone on with after it. So is a cancel where it begins anew.
-    """
+def take(db: sqlite3.Connection, run_id: str, machine: Machine) -> int:
+    """Write the lease of this process inside a transaction that saw that nobody holds it. Returns its token."""
     me = machine.this()
     row = db.execute("SELECT token FROM leases WHERE run_id = ?", (run_id,)).fetchone()
     token = 1 if row is None else int(row[0]) + 1
@@ -125,12 +124,17 @@ def take(db: sqlite3.Connection, run_id: str, machine: Machine, at: str, *, anew
         " VALUES (?, ?, ?, ?, ?, ?, 0, ?)",
         (run_id, token, me.pid, me.host, me.boot, me.process, machine.clock()),
     )
-    db.execute(
-        "UPDATE run_commands SET handled_at = ?1, note = 'void: it was begun again after that'"
-        " WHERE run_id = ?2 AND handled_at IS NULL AND (action = 'pause' OR (action = 'cancel' AND ?3))",
-        (at, run_id, anew),
-    )
     return token
+
+
+def void_requests(db: sqlite3.Connection, run_id: str, actions: Sequence[str], at: str) -> None:
+    """Mark requests that nobody has heard as void: somebody has the run go on, or begin anew, after them."""
+    marks = ", ".join("?" * len(actions))
+    db.execute(
+        "UPDATE run_commands SET handled_at = ?, note = 'void: it was begun again after that'"
+        f" WHERE run_id = ? AND handled_at IS NULL AND action IN ({marks})",
+        (at, run_id, *actions),
+    )
 
 
 def require_free(store: Store, run_id: str, machine: Machine | None = None) -> None:

@@ -2,7 +2,8 @@
 
 A claim is the lease: one transaction takes the oldest run that fits and writes who holds it, so that there is no moment
 at which a run is `running` and nobody's. Two workers never get the same run, and one that dies at any moment after its
-claim leaves a lease that says so. What a worker writes of the run's status it writes under the token of its claim.
+claim leaves a lease that says so. What was asked of a run (a pause, a cancel) holds for whichever worker takes it
+next, until a person has it run again. What a worker writes of the run's status it writes under the token of its claim.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 from rollout_local.domain.run import RunStatus
 from rollout_local.store.holders import Machine
-from rollout_local.store.lease import HELD, SILENT_S, Lease, LeaseHolder, held_in, held_of, is_lost, take
+from rollout_local.store.lease import HELD, SILENT_S, Lease, LeaseHolder, held_in, held_of, is_lost, take, void_requests
 from rollout_local.store.lifecycle import mark_handled
 from rollout_local.store.row_types import RunRow
 from rollout_local.store.schema import Store
@@ -69,6 +70,7 @@ def enqueue(
             " folder = coalesce(?, folder), archived_at = NULL, rev = rev + 1 WHERE id = ? AND status = ?",
             (int(fresh), at, folder, run_id, expected),
         )
+        void_requests(db, run_id, ("pause", "cancel"), at)
     return True
 
 
@@ -77,7 +79,7 @@ def _is(db: sqlite3.Connection, run_id: str, status: RunStatus) -> bool:
 
 
 def claim(
-    store: Store, project: str | None = None, *, but: Collection[str] = (), machine: Machine | None = None, at: str = ""
+    store: Store, project: str | None = None, *, but: Collection[str] = (), machine: Machine | None = None
 ) -> Claim | None:
     """Take the oldest queued run (of a project, where one is given) that is not among `but`; None where none waits."""
     machine, marks = machine or Machine(), ", ".join("?" * len(but))
@@ -85,12 +87,12 @@ def claim(
         row = db.execute(
             "UPDATE runs SET status = 'running', rev = rev + 1 WHERE rowid = (SELECT rowid FROM runs"
             f" WHERE status = 'queued' AND coalesce(?, project) = project AND id NOT IN ({marks})"
-            " ORDER BY heartbeat_at, rowid LIMIT 1) RETURNING id, wants_fresh OR attempt = 0",
+            " ORDER BY heartbeat_at, rowid LIMIT 1) RETURNING id",
             (project, *but),
         ).fetchone()
         if row is None:
             return None
-        token = take(db, row[0], machine, at, anew=bool(row[1]))
+        token = take(db, row[0], machine)
     run = store.first(RunRow, "SELECT * FROM runs WHERE id = ?", (row[0],))
     assert run is not None
     return Claim(run, Lease(store, run["id"], token, machine))

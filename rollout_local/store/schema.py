@@ -26,10 +26,12 @@ from rollout_local import locks
 from rollout_local.errors import Paused, StoreError
 from rollout_local.redaction import Redactor
 from rollout_local.store import fixed
+from rollout_local.store.busy import STEP_S, BusyWait, holder
 from rollout_local.store.migrations import migrations
 
 Tell = Callable[[str], None]
 Row = TypeVar("Row")
+Result = TypeVar("Result")
 Parameters = Sequence[object] | Mapping[str, object]
 
 
@@ -63,7 +65,8 @@ class Store:
         self._pid = os.getpid()
         self.fence: Callable[[sqlite3.Connection], None] | None = None
         """Set by whoever runs a run: called first in every write transaction, raises where the run is not theirs."""
-        self._patience = self._waits = BUSY_TIMEOUT_S
+        self._busy = BusyWait(path, BUSY_TIMEOUT_S, tell)
+        self._patience = BUSY_TIMEOUT_S
         self._lost: Exception | None = None
         """Why this connection is of no use any more."""
         self.redactor = Redactor({})
@@ -71,13 +74,17 @@ class Store:
 
     def heed_in_waits(self, heed: Callable[[], None]) -> None:
         """Let what `heed` raises (a stop) end a long wait for another process."""
+        self._busy.heed = heed
         if self._file_lock is not None:
             self._file_lock.heed = heed
 
+    def until_free(self, work: Callable[[], Result]) -> Result:
+        """What `work` gives, tried again while another connection has the file locked, as long as is waited for one."""
+        return self._busy.until_free(work)
+
     def wait_at_most(self, seconds: float) -> None:
         """How long to wait for another process that writes: less, where somebody sits in front of it."""
-        self._patience = seconds
-        self._wait(seconds)
+        self._patience = self._busy.timeout = seconds
         if self._file_lock is not None:
             self._file_lock.timeout = seconds
 
@@ -92,13 +99,13 @@ class Store:
         if self.is_fixed:
             raise StoreError(_read_only(self.path))
         with self._lock, self._explained(), self._file_lock or contextlib.nullcontext():
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._busy.until_free(lambda: self._connection.execute("BEGIN IMMEDIATE"))
             try:
                 if self.fence is not None:
                     self.fence(self._connection)
                 yield self._connection
                 self._connection.execute("COMMIT")
-                self._wait(self._patience)
+                self._busy.timeout = self._patience
             except BaseException:
                 if self._connection.in_transaction:  # SQLite undoes some itself: a full disk, an I/O error
                     self._connection.execute("ROLLBACK")
@@ -168,16 +175,10 @@ class Store:
             if "locking protocol" in str(error):  # after 10 s: its files are closed under SQLite's hands
                 self._lost = error
             if "locked" in str(error):  # every thread of a run has something to write: they need not wait as long
-                self._wait(BUSY_AGAIN_S)
+                self._busy.timeout = BUSY_AGAIN_S
             if self.fence is not None:
                 raise Paused(f"{_explain(self.path, error)}; mend that and go on", reason="error") from error
             raise StoreError(_explain(self.path, error)) from error
-
-    def _wait(self, seconds: float) -> None:
-        """How long to wait from now on for another connection that writes."""
-        if seconds != self._waits:
-            self._connection.execute(f"PRAGMA busy_timeout={int(seconds * 1000)}")
-            self._waits = seconds
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -205,7 +206,7 @@ class Store:
     def rows(self, sql: str, parameters: Parameters = ()) -> list[dict[str, Any]]:
         """All rows of a select whose columns are not known before, as those of a whole table are; see `select`."""
         with self.reading() as db:
-            cursor = db.execute(sql, parameters)
+            cursor = self._busy.until_free(lambda: db.execute(sql, parameters))
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor]
 
@@ -286,7 +287,7 @@ def open_store(path: Path, *, create: bool = True, tell: Tell = _untold, reads: 
             connection = _connect_to_read(path) if is_fixed else _connect(path)
             undo.callback(connection.close)
             store = Store(path, connection, tell, is_fixed=is_fixed)
-            _prepare(store, connection, create=create)
+            store.until_free(lambda: _prepare(store, connection, create=create))
         except (sqlite3.Error, OSError, locks.Held) as error:
             raise StoreError(_explain(path, error)) from error
         undo.pop_all()
@@ -297,11 +298,11 @@ def _connect(path: Path) -> sqlite3.Connection:
     if not path.exists():  # for its owner alone; SQLite gives the files beside it the same mode
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    return sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    return sqlite3.connect(path, timeout=STEP_S, isolation_level=None, check_same_thread=False)
 
 
 def _connect_to_read(path: Path) -> sqlite3.Connection:
-    connection = fixed.connect(path, BUSY_TIMEOUT_S, immutable=fixed.must_be_immutable(path))
+    connection = fixed.connect(path, STEP_S, immutable=fixed.must_be_immutable(path))
     try:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.OperationalError as error:
@@ -378,5 +379,7 @@ def _explain(path: Path, error: Exception) -> str:
     if "no such module" in text:
         text = f"{text}, which its full-text index needs; `rollout db index --off` takes the index away"
     if "locked" in text:
-        text = f"{text} (a connection that writes to it does not end: another program's, or the target's)"
+        seen = holder(path)
+        who = f"{seen}; another program" if seen else "another program's"
+        text = f"{text} (a connection that writes to it does not end: {who}, or the target's)"
     return f"{path} cannot be used: {text}"

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from rollout_local.cli import doctor
 from rollout_local.cli.main import cli
 from rollout_local.models import KEY_VARIABLES, SWITCHES
+from rollout_local.store import shm_locks
 from rollout_local.store.schema import open_store
 
 ROOT = Path(__file__).parents[3]
@@ -196,11 +197,10 @@ def test_it_imports_neither_dspy_nor_litellm() -> None:
 
 @pytest.mark.parametrize("can_be_told", [True, False])
 def test_who_holds_the_wal_open_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch, can_be_told: bool) -> None:
-    from rollout_local.store import wal
 
     if not can_be_told:
-        monkeypatch.setattr(wal, "LOCKS", folder / "none")
-    elif not wal.LOCKS.exists():
+        monkeypatch.setattr(shm_locks, "LOCKS", folder / "none")
+    elif not shm_locks.LOCKS.exists():
         pytest.skip("there is no /proc/locks here")
     assert "wal" not in findings()
     with open_store(folder / "rollout.db") as store:

@@ -24,8 +24,6 @@ KEY = "Zr7WvT5xKp2Lm9odd"
         f"api_key = os.environ.get('X_API_KEY') or '{KEY}'",
         f"api_key = os.environ.get('X_API_KEY', '{KEY}')",
         f"api_key = '{KEY}' if live else None",
-        f"api_key = '{KEY[:6]}' + '{KEY[6:]}'",
-        f"api_key = ('{KEY[:6]}'\n  '{KEY[6:]}')",
         f"api_key = SecretStr('{KEY}')",
         f"headers = {{'Authorization': 'Bearer {KEY}'}}",
         f"headers = [('Authorization', 'Bearer {KEY}')]",
@@ -42,6 +40,29 @@ def test_a_literal_under_the_name_of_a_credential_is_one(source: str) -> None:
     assert credentials_in(source) == {KEY}
 
 
+HALVES = (f"{KEY}-first", f"second-{KEY[::-1]}")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "api_key = '{0}' + '{1}'",
+        "api_key = ('{0}'\n  '{1}')",
+        "api_key = ('{0}'  # the first half\n  b'{1}'.decode())".replace("b'{1}'.decode()", "'{1}'"),
+        "password = f'{0}{{tenant}}{1}'",
+        "password = ''.join(['{0}', '{1}'])",
+        "secret = (b'{0}'\n  b'{1}')",
+        "def ask(text, api_key='{0}' '{1}'): pass",
+        "text = ('sk-proj-{0}'\n  '{1}')",  # a key by its shape, whatever it is called
+        "text = f'sk-proj-{0}{{x}}{1}'",
+        "text = 'sk-' + '{0}' + '{1}'",
+    ],
+)
+def test_a_credential_over_several_literals_is_known_by_its_pieces_too(source: str) -> None:
+    found = credentials_in(source.format(*HALVES))
+    assert {half.removeprefix("sk-proj-") for half in found} >= set(HALVES)
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -55,6 +76,8 @@ def test_a_literal_under_the_name_of_a_credential_is_one(source: str) -> None:
         f"f(api_key, '{KEY}')",
         "token_limit = 4096",
         "def ask(text, api_key=None): pass",
+        "prompt = ('Answer the customer kindly and briefly. '\n  'Give the order number in each answer.')",
+        f"name = '{KEY}' + '{KEY}'",
     ],
 )
 def test_what_is_no_credential_is_left(source: str) -> None:

@@ -74,7 +74,7 @@ def status(store: Store, run: str = "opt_1") -> str:
 
 def test_a_claim_takes_the_oldest_and_is_its_lease(store, add_run, world):
     queued(store, add_run, "opt_1", "opt_2")
-    claimed = queue.claim(store, machine=world.spawn(), at=AT)
+    claimed = queue.claim(store, machine=world.spawn())
     assert (claimed.run["id"], claimed.run["status"], claimed.lease.token) == ("opt_1", "running", 1)
     with open_store(store.path) as other, pytest.raises(Refused, match="is being run by process 1"):
         acquire(other, "opt_1", world.spawn())
@@ -127,6 +127,22 @@ def test_a_running_run_that_nobody_holds_is_reaped(store, add_run, world):
     queued(store, add_run, "opt_1")
     queue.claim(store, machine=world.spawn()).lease.release()
     assert queue.reap(store, 3, AT, machine=world.spawn()) == [("opt_1", "queued")]
+
+
+@pytest.mark.parametrize("action", ["pause", "cancel"])
+def test_what_was_asked_of_a_run_outlives_its_worker_until_a_person_has_it_run_again(store, add_run, world, action):
+    queued(store, add_run, "opt_1")
+    queue.claim(store, machine=(worker := world.spawn()))
+    store.fence = None
+    lifecycle.add_command(store, "opt_1", action, "cli", AT)
+    world.states[worker.pid] = HolderState.GONE
+    queue.reap(store, 3, AT, machine=world.spawn())
+    lease = queue.claim(store, machine=world.spawn()).lease
+    assert [request["action"] for request in lease.requests()] == [action]
+    queue.settle(queue.Claim(reads.run(store, "opt_1"), lease), RunStatus.PAUSED, "paused", AT)
+    lease.release()
+    queue.enqueue(store, "opt_1", RunStatus.PAUSED, AT)
+    assert queue.claim(store, machine=world.spawn()).lease.requests() == []
 
 
 def test_restarts_have_a_counter_of_their_own(store, add_run, world):
@@ -221,7 +237,7 @@ class Worker:
             queue.reap(self.store, 10**6, AT, self.silence, self.machine)
             self.machine.meanwhile = lambda: None
         else:
-            claimed = queue.claim(self.store, machine=self.machine, at=AT)
+            claimed = queue.claim(self.store, machine=self.machine)
             self.lease = None if claimed is None else claimed.lease
 
     def _leave(self) -> None:

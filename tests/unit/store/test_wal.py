@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rollout_local.store import wal
+from rollout_local.store import shm_locks, wal
 from rollout_local.store.schema import open_store
 
 LOCKS = """\
@@ -47,12 +47,16 @@ def reader(tmp_path: Path) -> Iterator[int]:
 
 
 def test_readers_are_those_that_lock_a_read_mark_of_that_file() -> None:
-    assert wal.readers_of(LOCKS, "08:01:77") == [4242, 4246, 4248]
-    assert wal.readers_of(LOCKS, "08:01:78") == [4244]
-    assert wal.readers_of(LOCKS, "") == wal.readers_of("", "08:01:77") == []
+    def readers(table: str, place: str) -> list[int]:
+        return shm_locks.lockers_in(table, place, shm_locks.READ_LOCKS)
+
+    assert readers(LOCKS, "08:01:77") == [4242, 4246, 4248]
+    assert readers(LOCKS, "08:01:78") == [4244]
+    assert readers(LOCKS, "") == readers("", "08:01:77") == []
+    assert shm_locks.lockers_in(LOCKS, "08:01:77", shm_locks.WRITE_LOCK) == [4248, 4249]
 
 
-@pytest.mark.skipif(not wal.LOCKS.exists(), reason="there is no /proc/locks here")
+@pytest.mark.skipif(not shm_locks.LOCKS.exists(), reason="there is no /proc/locks here")
 def test_a_process_that_stands_in_a_read_transaction_is_named(tmp_path: Path, reader: int) -> None:
     with open_store(tmp_path / "rollout.db") as store:
         for value in range(3):
@@ -68,7 +72,7 @@ def test_a_process_that_stands_in_a_read_transaction_is_named(tmp_path: Path, re
 
 
 def test_without_one_all_of_it_is_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wal, "LOCKS", tmp_path / "none")
+    monkeypatch.setattr(shm_locks, "LOCKS", tmp_path / "none")
     with open_store(tmp_path / "rollout.db") as store:
         with store.write() as db:
             db.execute("PRAGMA user_version = 1")
@@ -87,4 +91,4 @@ def test_while_another_process_writes_nothing_is_moved(tmp_path: Path, monkeypat
 def test_of_a_process_that_is_gone_only_its_number_is_known() -> None:
     child = subprocess.Popen(["true"])
     child.wait()
-    assert wal._seen(child.pid).words == f"process {child.pid}"
+    assert shm_locks.seen(child.pid).words == f"process {child.pid}"
