@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from rollout_local.domain.dataset import Value
 from rollout_local.domain.identity import content_hash
@@ -18,6 +18,16 @@ class CheckSpec(Value):
     weight: float = 1.0
     required: bool = False
     params: dict[str, Any] = Field(default_factory=dict)
+    message: str = ""
+    """What the feedback says in place of the check's own words, where the author wrote something."""
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A check without a message is written as before there were any, and so has the hash that it had."""
+        written: dict[str, Any] = handler(self)
+        if not self.message:
+            written.pop("message", None)
+        return written
 
 
 class VerifierSpec(Value):

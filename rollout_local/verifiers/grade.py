@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 
 from rollout_local.domain.dataset import Task
-from rollout_local.domain.target import AgentResult
+from rollout_local.domain.target import AgentResult, output_text
 from rollout_local.domain.verdict import Check, CheckSpec, Verdict, VerifierSpec
 from rollout_local.errors import GradingError, InputError
 from rollout_local.verifiers import own_checks
@@ -83,6 +83,8 @@ def validate(specs: Sequence[VerifierSpec], tasks: Sequence[Task], *, load_funct
 def _run(check: CheckSpec, subject: Subject) -> Check:
     score, reason = CHECKS[check.type].run(check.params, subject)
     own_checks.checked_score(score, f"the check {check.id}")
+    if check.message and score < 1.0:
+        reason = _told(check, subject.task, reason)
     return Check(
         id=check.id,
         type=check.type,
@@ -91,6 +93,13 @@ def _run(check: CheckSpec, subject: Subject) -> Check:
         required=check.required,
         reason="" if score == 1.0 else utf8(reason),
     )
+
+
+def _told(check: CheckSpec, task: Task, reason: str) -> str:
+    """The author's message, with the label and the check's own words where it asks for them."""
+    found = find_label(check.params, task)
+    expected = "" if found is MISSING else output_text(found)
+    return check.message.replace("{expected}", expected).replace("{reason}", reason)
 
 
 def _mean(weighted: Iterable[tuple[float, float]]) -> Fraction:

@@ -20,7 +20,7 @@ from rollout_local.verifiers.params import KINDS
 from rollout_local.verifiers.quoting import quote, quotes
 
 _KEYS = ("id", "name", "kind", "pass_threshold", "checks")
-_CHECK_KEYS = ("id", "type", "weight", "required", "params")
+_CHECK_KEYS = ("id", "type", "weight", "required", "params", "message")
 _COOKBOOK = {"field_equals": "json_path_equals with path and equals, from_metadata or from_expected"}
 
 
@@ -85,9 +85,12 @@ def _check(raw: object, where: str, taken: set[str]) -> CheckSpec:
         _refuse(f"{where}: weight is {quote(weight)}; it must be a number from 0")
     if not isinstance(required, bool):
         _refuse(f"{where}: required is {quote(required)}; it must be true or false")
+    message = raw.get("message", "")
+    if not isinstance(message, str) or "\n" in message:
+        _refuse(f"{where}: message is {quote(message)}; it must be a text of one line")
     identity = _name(raw, "id", _free_id(name, taken), where)
     params = _params(_collect(raw, CHECKS[name], where), CHECKS[name], where)
-    return CheckSpec(id=identity, type=name, weight=float(weight), required=required, params=params)
+    return CheckSpec(id=identity, type=name, weight=float(weight), required=required, params=params, message=message)
 
 
 def _type(name: object, where: str) -> str:

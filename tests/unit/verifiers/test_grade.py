@@ -74,6 +74,22 @@ def test_the_feedback_has_a_line_per_imperfect_check_under_its_id_where_somebody
     ]
 
 
+def test_an_authors_message_stands_for_the_checks_own_words_and_leaves_other_hashes_as_they_were():
+    right = {"type": "equals", "from_expected": "$", "message": "The whole answer is the one word {expected}. {reason}"}
+    task = TASK.model_copy(update={"expected_output": "bike"})
+    verdict = grade([spec({"id": "right", **right}, has("b"))], task, AgentResult(output="b it is"))
+    assert verdict.feedback.startswith('right: The whole answer is the one word bike. expected "bike", found "b it is"')
+    assert verdict.checks[0].reason.startswith("The whole answer is the one word bike.")
+    assert grade([spec(right)], task, AgentResult(output="bike")).feedback == "All checks passed."
+    plain, said = spec(has("a")), spec(has("a", message="Say a."))
+    assert "message" not in plain.model_dump()["checks"][0]
+    assert plain.content_hash != said.content_hash
+    assert type(said).model_validate(said.model_dump()) == said
+    for wrong in (3, "two\nlines", ["a"]):
+        with pytest.raises(InputError, match="message is"):
+            spec(has("a", message=wrong))
+
+
 def test_a_perfect_check_has_no_reason():
     verdict = on(spec(has("a"), has("b")), "a")
     assert [check.reason == "" for check in verdict.checks] == [True, False]
