@@ -10,10 +10,10 @@ MAKE_VENV = test -x $(BIN)/python || $(if $(filter 3.%,$(PYTHON)),python3,$(PYTH
 DEMO_DB := .rollout/demo.db
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test check coverage format lint types layers record bench faults versions airgap clean
+.PHONY: help demo ui test check coverage format lint types layers record record-real bench faults versions airgap clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	@$(MAKE_VENV)
@@ -78,6 +78,9 @@ bench: $(VENV)/test-installed ## ratios against plain dspy.GEPA and plain vcrpy,
 
 record: $(VENV)/installed ## make the shipped recordings again, from the simulator, and their locks
 	$(BIN)/python -m tests.record
+
+record-real: $(VENV)/installed ## run the experiments of real models live again and compare (1.3 GB, minutes; NAME= WRITE=1)
+	$(BIN)/python -m tests.real_models $(if $(WRITE),--write) $(NAME)
 
 airgap: $(VENV)/installed ## an archive that installs and replays without a network (PLATFORM= PYTHON=3.12 REQUIREMENTS=)
 	$(BIN)/python -m tests.airgap $(if $(PLATFORM),--platform $(PLATFORM)) $(if $(filter 3.%,$(PYTHON)),--python $(PYTHON)) $(if $(REQUIREMENTS),--requirements $(REQUIREMENTS))

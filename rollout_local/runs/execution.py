@@ -42,14 +42,15 @@ class Wire:
     """Sorts what crosses the wire by the scope that asked. It is the recording's sink."""
 
     def __init__(self) -> None:
-        self.settle: Callable[[Exchange], None] = lambda _: None
-        """Told of every exchange too: who counts the money."""
+        self.listeners: Sequence[Callable[[Exchange], None]] = ()
+        """Told of every exchange too: who counts the money, who looks at what answers say of themselves."""
         self._by_scope: dict[str, list[Exchange]] = {}
         self._lock = threading.Lock()
 
     def __call__(self, exchange: Exchange) -> None:
         """Take one exchange, from any thread."""
-        self.settle(exchange)
+        for listener in self.listeners:
+            listener(exchange)
         with self._lock:
             self._by_scope.setdefault(exchange.scope, []).append(exchange)
 

@@ -30,6 +30,7 @@ from rollout_local.providers.cost import Spend
 from rollout_local.providers.failures import Patience
 from rollout_local.recordings import Recording, RecordMode, open_recording
 from rollout_local.redaction import Redactor
+from rollout_local.runs.answers import Answers
 from rollout_local.runs.divergence import History
 from rollout_local.runs.evaluation import Evaluator
 from rollout_local.runs.execution import Executor, Wire
@@ -236,7 +237,7 @@ class _Runner:
             partial(self._unpriced, journal),
             partial(self._estimated, journal),
         )
-        wire.settle = spend.settle
+        wire.listeners = (spend.settle, Answers(partial(self._warn, journal)).heard)
         recording.gate = self._gate(spend)
         recording.partial = not fresh and journal.has_trials()
         shared: dict[str, Any] = {

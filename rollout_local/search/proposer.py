@@ -23,7 +23,7 @@ from dspy.utils.exceptions import AdapterParseError
 from rollout_local.domain.identity import content_hash
 from rollout_local.errors import NoProposals
 from rollout_local.search.replies import FIELD, is_complete, is_cut_short, lines_in, literal_in, read_reply
-from rollout_local.search.unusable import limit_reached, problem, remembering
+from rollout_local.search.unusable import cut_by, problem, remembering
 
 FAILURES_IN_A_ROW = 3
 CUT_SHORT = "was cut off in the middle of a sentence; a larger max_tokens with --reflection-param may help"
@@ -160,7 +160,7 @@ class Proposer(InstructionProposer):  # type: ignore[misc]
             return {"text": text} if reason is None else {"failure": _reply(reason, text)}
         except AdapterParseError as error:
             said = str(error.lm_response or "")
-            reason = error.reason if isinstance(error, CutReply) else _cut() or "has no usable text"
+            reason = error.reason if isinstance(error, CutReply) else cut_by(dspy.settings.lm) or "has no usable text"
             return {"failure": _reply(reason, said)}
         except ValueError as error:  # an empty text, or characters that UTF-8 cannot write
             return {"failure": f"the reflection gave no usable text ({_one_line(error)})"}
@@ -182,7 +182,7 @@ class ReadingAdapter(JSONAdapter):  # type: ignore[misc]
         if list(signature.output_fields) != [FIELD]:
             fields: dict[str, Any] = super().parse(signature, completion)
             return fields
-        cut = _cut()
+        cut = cut_by(dspy.settings.lm)
         if cut is not None and not is_complete(completion):
             raise CutReply(signature, completion, cut)
         if is_cut_short(completion):
@@ -196,11 +196,6 @@ class ReadingAdapter(JSONAdapter):  # type: ignore[misc]
         if text is None:
             raise AdapterParseError("JSONAdapter", signature, completion)
         return {FIELD: text}
-
-
-def _cut() -> str | None:
-    limit = limit_reached(dspy.settings.lm)
-    return limit and f"was cut at {limit} (raise it with --reflection-param)"
 
 
 def _unusable(text: str, parent: str) -> str | None:

@@ -46,18 +46,20 @@ def problem(text: str, examples: Sequence[Mapping[str, Any]]) -> str | None:
     return None
 
 
-def limit_reached(lm: Any) -> str | None:
-    """The limit at which the last answer of a `dspy.LM` was cut, as `max_tokens=20`, or None where it was not."""
+def cut_by(lm: Any) -> str | None:
+    """In words, what cut the last answer of a `dspy.LM` (its limit of tokens, a filter), or None where nothing did."""
     last = lm.history[-1] if getattr(lm, "history", None) else {}
     response = last.get("response")
     choices = getattr(response, "choices", None) or []
     incomplete = getattr(getattr(response, "incomplete_details", None), "reason", None)
-    if incomplete != "max_output_tokens" and not any(
-        getattr(choice, "finish_reason", None) == "length" for choice in choices
-    ):
+    reasons = {incomplete, *(getattr(choice, "finish_reason", None) for choice in choices)}
+    if "content_filter" in reasons:
+        return "was cut by the provider's content filter"
+    if not reasons & {"length", "max_output_tokens"}:
         return None
     name = next((name for name in ("max_tokens", "max_completion_tokens") if lm.kwargs.get(name)), None)
-    return f"{name}={lm.kwargs[name]}" if name else "the server's own limit of tokens"
+    limit = f"{name}={lm.kwargs[name]}" if name else "the server's own limit of tokens"
+    return f"was cut at {limit} (raise it with --reflection-param)"
 
 
 def remembering() -> Any:

@@ -174,6 +174,13 @@ def test_a_reply_that_was_cut_at_the_limit_of_tokens_counts_where_its_text_is_cl
     assert usable or "was cut at max_tokens=20" in told.failures[0][1]
 
 
+def test_a_text_that_a_content_filter_cut_is_none(model: Callable[[Answer], Model]) -> None:
+    server, told = model(lambda _: "Sort the message into one of four topics."), Told()
+    server.finish_reason = "content_filter"
+    assert ask(Proposer(told.reflect, told.failed, None), server) == {}
+    assert "was cut by the provider's content filter" in told.failures[0][1]
+
+
 def test_a_failure_shows_what_the_model_said(model: Callable[[Answer], Model]) -> None:
     cut = '{"new_instruction": "Answer with the label and'
     for reply, said in (
