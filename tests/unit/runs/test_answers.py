@@ -66,5 +66,6 @@ def test_each_thing_is_told_once() -> None:
     assert told == [
         "an answer of alias was cut at its limit of tokens: what came was used",
         "a reflection of alias was cut at its limit of tokens: what came was used",
-        "alias at 127.0.0.1:8080 answered as qwen and then as qwen (b1): more than one model or build gives its answers",
+        "alias at 127.0.0.1:8080 answered as qwen and then as qwen (b1): "
+        "more than one model or build gives its answers",
     ]
