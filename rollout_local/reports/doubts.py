@@ -1,13 +1,16 @@
-"""What makes a verdict less worth than it looks: tasks that are alike across splits, a holdout that was seen, and
-scores that tell nothing apart. Told when a run is created, while it runs, and beside the verdict.
+"""What makes a verdict less worth than it looks: tasks that are alike across splits, a holdout that was seen, scores
+that tell nothing apart, a text that has one thing said to every task. Told when a run is created, while it runs, and
+beside the verdict.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from rollout_local.datasets.similar import similar_pairs
 from rollout_local.domain.dataset import SplitName, Task
+from rollout_local.domain.identity import canonical_json
 from rollout_local.domain.run import Phase
 from rollout_local.reports.escape import first_line
 from rollout_local.reports.evidence import Evidence
@@ -16,6 +19,11 @@ from rollout_local.store.selected_types import NumberedTrial
 
 FEWEST = 10
 """Trials below which equal scores may be chance."""
+FEWEST_ANSWERS = 8
+"""Tasks below which equal answers may be chance."""
+ONE_ANSWER = 0.8
+"""The share of tasks that one answer has to be given to, and by how much more than any answer is right."""
+SURPLUS = 0.2
 SHOWN = 5
 EXAMPLES = 3
 LONGEST = 120
@@ -30,6 +38,7 @@ def of_run(evidence: Evidence) -> list[str]:
     found.append(seen_holdout(evidence.split, own_val=evidence.run["val_dataset_id"] is None, executed=executed))
     final = [trial for trial in evidence.trials if trial["split"] == "holdout"]
     found.append(constant(final, "holdout trials"))
+    found.append(one_answer([trial for trial in final if trial["candidate_id"] == evidence.best["id"]], evidence.tasks))
     return [sentence for sentence in found if sentence]
 
 
@@ -64,6 +73,22 @@ def constant(trials: Sequence[NumberedTrial], what: str) -> str:
     if len(scores) < FEWEST or min(scores) != max(scores):
         return ""
     return f"all {len(scores)} {what} have the score {number(scores[0])}, so nothing can be told from them"
+
+
+def one_answer(trials: Sequence[NumberedTrial], tasks: Mapping[str, Task]) -> str:
+    """One answer that is given to nearly all tasks, though the right ones differ; empty where there is none."""
+    given = [(trial["output"] or "", tasks[trial["task_name"]]) for trial in trials if trial["task_name"] in tasks]
+    if len(given) < FEWEST_ANSWERS or any(task.expected_output is None for _, task in given):
+        return ""
+    output, times = Counter(output.strip() for output, _ in given).most_common(1)[0]
+    right = Counter(canonical_json(task.expected_output) for _, task in given).most_common(1)[0][1]
+    if times < ONE_ANSWER * len(given) or times - right < SURPLUS * len(given):
+        return ""
+    answer = first_line(output, LONGEST)
+    return (
+        f"the best text has {answer!r} said to {times} of {len(given)} holdout tasks, and no answer is right for more "
+        f"than {right} of them: it may have learnt an answer, and not the task"
+    )
 
 
 def examples(trials: Sequence[NumberedTrial], tasks: Mapping[str, Task]) -> Iterator[str]:

@@ -36,6 +36,29 @@ def test_a_holdout_task_that_repeats_one_of_the_search_is_named_in_the_report(ma
     assert any(report["doubts"][0] in str(block) for block in outline(report))
 
 
+def labelled(*labels):
+    names = [f"holdout-{number}" for number in range(len(labels))]
+    return {
+        name: Task(name=name, instruction="?", expected_output=label) for name, label in zip(names, labels, strict=True)
+    }
+
+
+def said(*outputs):
+    return [{"task_name": f"holdout-{number}", "output": output} for number, output in enumerate(outputs)]
+
+
+def test_a_text_that_has_one_thing_said_to_every_task_is_told():
+    tasks = labelled(*["pleased", "cross"] * 5)
+    assert doubts.one_answer(said(*["Pleased"] * 8, "Mood:", "cross"), tasks) == (
+        "the best text has 'Pleased' said to 8 of 10 holdout tasks, and no answer is right for more than 5 of them: it "
+        "may have learnt an answer, and not the task"
+    )
+    assert doubts.one_answer(said(*["pleased", "cross"] * 5), tasks) == ""
+    assert doubts.one_answer(said(*["yes"] * 10), labelled(*["yes"] * 9, "no")) == "", "most are right"
+    assert doubts.one_answer(said(*["yes"] * 7), labelled(*["yes", "no"] * 3, "no")) == "", "too few"
+    assert doubts.one_answer(said(*["yes"] * 10), labelled(*[None] * 10)) == ""
+
+
 def test_holdout_trials_that_all_score_alike_tell_nothing(make_run):
     run = make_run(sizes=(1, 1, 6))
     found = improved(run, ([1.0] * 6, [1.0] * 6))["doubts"]

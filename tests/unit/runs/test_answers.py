@@ -63,9 +63,9 @@ def test_each_thing_is_told_once() -> None:
     answers.heard(exchange(chat(model="llama", system_fingerprint="b2")))
     answers.heard(exchange(chat(model="llama"), url="http://127.0.0.1:9/v1/chat/completions"))
     answers.heard(exchange({"data": []}, url="http://127.0.0.1:8080/v1/models"))
+    changed = "alias at 127.0.0.1:8080 answered as qwen and then as qwen (b1): more than one model or build"
     assert told == [
         "an answer of alias was cut at its limit of tokens: what came was used",
         "a reflection of alias was cut at its limit of tokens: what came was used",
-        "alias at 127.0.0.1:8080 answered as qwen and then as qwen (b1): "
-        "more than one model or build gives its answers",
+        f"{changed} gives its answers",
     ]
