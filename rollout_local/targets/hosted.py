@@ -8,6 +8,7 @@ no difference whether the SDK was imported before this package or after it.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 import threading
 from importlib.machinery import ModuleSpec
@@ -30,7 +31,7 @@ class Completed(ModuleType):
             if name not in importlib.import_module(OURS).PUBLIC:
                 raise
         ours = importlib.import_module(OURS)
-        if name in ours.PUBLIC:
+        if name in ours.PUBLIC and not _is_submodule(self, name):
             return getattr(ours, name)
         msg = f"module {self.__name__!r} has no attribute {name!r}"
         raise AttributeError(msg, name=name, obj=self)
@@ -40,6 +41,16 @@ class Completed(ModuleType):
         """What `from mv37.rollout import *` gives: the names of the SDK, then those of ours that it lacks."""
         own = vars(self).get("__all__", [name for name in vars(self) if not name.startswith("_")])
         return list(dict.fromkeys([*own, *importlib.import_module(OURS).PUBLIC]))
+
+
+def _is_submodule(module: ModuleType, name: str) -> bool:
+    """Whether the SDK has a module of this name: `from mv37.rollout import name` imports it where the name is unknown."""
+    if not hasattr(module, "__path__"):
+        return False
+    try:
+        return importlib.util.find_spec(f"{module.__name__}.{name}") is not None
+    except (ImportError, ValueError):
+        return False
 
 
 class Completing:

@@ -214,6 +214,20 @@ def test_an_unknown_name_of_the_sdk_is_unknown_as_ever(folder):
     assert said == "module 'mv37.rollout' has no attribute 'inti' inti False\n"
 
 
+def test_a_module_of_the_sdk_is_its_own_whatever_its_name(folder):
+    folder.write("mv37/rollout/__init__.py", TRACING)
+    folder.write("mv37/rollout/report.py", "NAME = 'theirs'\n")
+    said = folder.python(
+        """
+        import rollout_local
+        from mv37.rollout import report, resume
+        import mv37.rollout as rollout
+        print(report.NAME, rollout.report.NAME, resume is rollout_local.resume, hasattr(rollout, "Task"))
+        """
+    )
+    assert said == "theirs theirs True True\n"
+
+
 def test_the_names_that_an_sdk_brings_are_its_own_and_the_others_are_ours(folder):
     folder.write(
         "mv37/rollout/__init__.py",
