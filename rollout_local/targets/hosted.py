@@ -44,7 +44,7 @@ class Completed(ModuleType):
 
 
 def _is_submodule(module: ModuleType, name: str) -> bool:
-    """Whether the SDK has a module of this name: `from mv37.rollout import name` imports it where the name is unknown."""
+    """Whether the SDK has a module of this name, which `from mv37.rollout import name` imports where it is unknown."""
     if not hasattr(module, "__path__"):
         return False
     try:
