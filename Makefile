@@ -30,14 +30,15 @@ $(VENV)/dev-installed: pyproject.toml $(CONSTRAINTS)
 	$(PIP) -e '.[test,dev]'
 	@touch $(VENV)/installed $(VENV)/test-installed $@
 
-demo: $(VENV)/installed ## replay the shipped experiment offline and show its report
-	@$(BIN)/rollout experiments reproduce experiments/facility-triage --report --keep $(DEMO_DB) --quiet
+demo: $(VENV)/installed ## replay a run of a real model offline and show its report
+	@$(BIN)/rollout experiments reproduce experiments/topic-sorting --report --keep $(DEMO_DB) --quiet
 	@echo
 	@echo "Browse what the run did:"
 	@echo "  make ui"
 	@echo "The same with your own model (needs its key):"
-	@echo "  cd experiments/facility-triage && ../../$(BIN)/rollout optimize run --module target --dataset datasets/facility \\"
-	@echo "    --verifier verifier.json --splits-file splits.json --task-model openai/gpt-4.1-nano --reflection-model openai/gpt-4.1"
+	@echo "  cd experiments/topic-sorting && ../../$(BIN)/rollout optimize run --module target --dataset messages.jsonl \\"
+	@echo "    --instruction message --expected topic --task-name name --verifier verifier.json --splits-file splits.json \\"
+	@echo "    --task-model openai/gpt-4.1-nano --reflection-model openai/gpt-4.1 --max-metric-calls 80"
 
 ui: $(VENV)/installed ## browse the demo's run (or DB=file)
 	@$(BIN)/rollout ui --db $(or $(DB),$(DEMO_DB))

@@ -240,6 +240,8 @@ def _say(
         click.echo(f"  {line}")
     if result.simulated:
         click.echo("  The models in this recording were a scripted simulator, not real models.")
+    elif result.models:
+        click.echo(f"  Recorded with {' and '.join(result.models)}; this replay asked nobody.")
 
 
 def _given(servers: Mapping[str, str | None]) -> dict[str, object]:

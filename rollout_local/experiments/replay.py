@@ -41,6 +41,8 @@ class Reproduction:
     name: str
     run_id: str
     simulated: bool
+    models: tuple[str, ...]
+    """The models that were recorded, as far as the run named them."""
     digest: Digest
     inputs: dict[str, str]
     report: Report
@@ -78,7 +80,8 @@ def reproduce(folder: Path, database: Path, watch: Watch | None = None, stop: St
         report = parse(reads.newest_report(store, run_id, run["attempt"]) or "{}")
     seen = digest_of(found)
     return Reproduction(
-        name=manifest.name, run_id=run_id, simulated=manifest.simulated, digest=seen, inputs=inputs, report=report,
+        name=manifest.name, run_id=run_id, simulated=manifest.simulated, models=tuple(setup.models),
+        digest=seen, inputs=inputs, report=report,
         rows=found, differences=tuple(_differences(folder, lock, seen, inputs, report, found)),
         version_changes=tuple(_changes("version of", lock.versions, versions())) if lock else (),
         locked=lock is not None,

@@ -22,7 +22,16 @@ def test_every_shipped_experiment_reproduces_to_the_same_digest(name: str, make_
     project = make_project("http://127.0.0.1:9/v1")
     done = project.document("experiments", "reproduce", str(ROOT / "experiments" / name))
     assert done[0]["identical"], done[0]
-    assert done[0]["report"]["simulated"]
+    assert done[0]["report"]["simulated"] == (ROOT / "experiments" / name / "simulator.json").exists()
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_says_whether_its_models_were_real(name: str) -> None:
+    readme = (ROOT / "experiments" / name / "README.md").read_text(encoding="utf-8")
+    listed = (ROOT / "recordings/README.md").read_text(encoding="utf-8")
+    row = next(line for line in listed.splitlines() if line.startswith(f"| `{name}.yaml` |"))
+    real = not (ROOT / "experiments" / name / "simulator.json").exists()
+    assert ("**real**" in row) == real == ("models are real" in readme.replace("\n", " ") or "are real**" in readme)
 
 
 def damaged(tmp_path: Path, file: str, old: str, new: str) -> Path:
