@@ -53,9 +53,11 @@ def test_every_check_that_is_written_has_a_row(module):
 
 
 NOTHING = object()
+LABELS = {"a text": "x", "an empty text": "", "a number": 5, "a truth": True, "null": None, "a list": ["x"],
+          "an object": {"a": 1}, "half a pattern": "[", "nothing": NOTHING}  # fmt: skip
 
 
-@pytest.mark.parametrize("value", ["x", "", 5, True, None, ["x"], {"a": 1}, "[", NOTHING], ids=str)
+@pytest.mark.parametrize("value", LABELS.values(), ids=LABELS)
 @pytest.mark.parametrize("place", ["from_metadata", "from_expected"])
 @pytest.mark.parametrize("name", [name for name, check in CHECKS.items() if "from_metadata" in check.params])
 def test_a_label_that_cannot_be_graded_against_is_refused_before_anything_is_spent(name, place, value):
