@@ -9,6 +9,7 @@ comment) is as protected as those that are. The members:
     files/recording*.yaml   the recording of the newest attempt; files/run.json: the set-up in the log_dir
     files/target.py         the target's source text, to be read; an import lays its files out, and imports none
                             (target.json: what a target behind a URL said of itself)
+    files/checks.py         the same of the modules that `python` checks name
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ from rollout_local.store.run_tables import TABLES, Tables
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-FILES, ROWS = "files/", "tables/"
+FILES, ROWS, CHECKS = "files/", "tables/", "checks.py"
 LIMITS = archives.Limits(members=64, member_bytes=2 << 30, total_bytes=4 << 30)
 _DATE = (1980, 1, 1, 0, 0, 0)
-_FILE_NAME = re.compile(r"recording(-\d+)?\.yaml|run\.json|target\.(py|json)")
+_FILE_NAME = re.compile(r"recording(-\d+)?\.yaml|run\.json|target\.(py|json)|checks\.py")
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 

@@ -11,21 +11,25 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rollout_local.bundle import package
 from rollout_local.domain.run import RunStatus
+from rollout_local.domain.verdict import VerifierSpec
 from rollout_local.errors import InputError, Refused, RolloutError
 from rollout_local.planning.fingerprint import versions
 from rollout_local.planning.setup import KEPT_SOURCE
+from rollout_local.redaction import Redactor
+from rollout_local.redaction.literals import credentials_in
 from rollout_local.reports.digest import FORMAT, Digest, digest
 from rollout_local.store import chain, reads, run_tables
 from rollout_local.store.row_types import RunRow
 from rollout_local.store.schema import Store
 from rollout_local.store.stored_run import StoredRun
-from rollout_local.targets.source import files_of
+from rollout_local.targets.source import files_of, joined
 from rollout_local.whole_file import replaced
 
 _STILL = frozenset(RunStatus) - {RunStatus.RUNNING, RunStatus.QUEUED}
@@ -71,7 +75,7 @@ def export_bundle(store: Store, reference: str, file: Path, folder: Path) -> Exp
         _require_still(store, run)
         tables = run_tables.gather(store, run["id"])
         found = digest(store, run)
-        members = _files(run, tables, folder)
+        members = _files(run, tables, StoredRun(run).verifiers(store), folder)
     _make_at_home(_run_of(tables), members)
     members |= package.rows_to_members(tables)
     head: package.BundleHead = {
@@ -98,7 +102,7 @@ def import_bundle(store: Store, file: Path, folder: Path) -> Imported:
     _require_run(file, manifest, tables)
     _make_at_home(_run_of(tables), members)  # whatever it says of its places: they are ours
     files = {name.removeprefix(package.FILES): data for name, data in members.items() if name.startswith(package.FILES)}
-    source = _source_files(tables)
+    source = _source_files(tables, files.pop(package.CHECKS, b""))
     home = Path(".rollout") / manifest["run_id"]
     is_new = not reads.is_there(store, manifest["run_id"])
     if not is_new:
@@ -131,10 +135,12 @@ def _require_still(store: Store, run: RunRow) -> None:
         raise InputError(msg)
 
 
-def _files(run: RunRow, tables: run_tables.Tables, folder: Path) -> dict[str, bytes]:
-    """The recording, what the log_dir says of the set-up, and the target's source."""
+def _files(run: RunRow, tables: run_tables.Tables, specs: Sequence[VerifierSpec], folder: Path) -> dict[str, bytes]:
+    """The recording, what the log_dir says of the set-up, the source of the target and of the checks' functions."""
     name = "target.json" if StoredRun(run).written.get("target_url") else "target.py"
     found = {f"{package.FILES}{name}": str(run_tables.typed(tables)["targets"][0]["source"]).encode("utf-8", "replace")}
+    if checks := _check_sources(specs, folder):
+        found[f"{package.FILES}{package.CHECKS}"] = checks.encode("utf-8", "replace")
     if run["recording"] is not None:
         recording = folder / run["recording"]
         if not recording.is_file():
@@ -145,6 +151,29 @@ def _files(run: RunRow, tables: run_tables.Tables, folder: Path) -> dict[str, by
     if run["log_dir"] and set_up.is_file():
         found[f"{package.FILES}run.json"] = set_up.read_bytes()
     return found
+
+
+def _check_sources(specs: Sequence[VerifierSpec], folder: Path) -> str:
+    """The modules of the `python` checks that lie below `folder`, as a target's source is written; without secrets.
+
+    What is installed is not the run's: it is named by its version.
+    """
+    functions = [check.params["function"] for spec in specs for check in spec.checks if check.type == "python"]
+    found = {}
+    for module in dict.fromkeys(str(name).partition(":")[0] for name in functions):
+        for path in filter(lambda path: (folder / path).is_file(), _places(module)):
+            source = (folder / path).read_text(encoding="utf-8", errors="replace")
+            redactor = Redactor(os.environ)
+            redactor.learn(sorted(credentials_in(source)))
+            found[path] = redactor.text(source)
+    return joined(found)
+
+
+def _places(module: str) -> Iterator[str]:
+    """Where a module and the packages around it may lie, relative to the folder that it is imported from."""
+    parts = module.split(".")
+    yield from ("/".join([*parts[:depth], "__init__.py"]) for depth in range(1, len(parts) + 1))
+    yield "/".join(parts) + ".py"
 
 
 def _run_of(tables: run_tables.Tables) -> RunRow:
@@ -178,12 +207,14 @@ def _write(file: Path, data: bytes) -> None:
 # -- in
 
 
-def _source_files(tables: run_tables.Tables) -> dict[str, bytes]:
-    """The files of the module that registered the target, each at its place; none for a target of another kind."""
-    if not StoredRun(_run_of(tables)).written.get("modules"):
-        return {}
-    text = str(run_tables.typed(tables)["targets"][0]["source"])
-    return {f"{KEPT_SOURCE}/{path}": source.encode("utf-8", "replace") for path, source in files_of(text).items()}
+def _source_files(tables: run_tables.Tables, checks: bytes) -> dict[str, bytes]:
+    """The files of the module that registered the target, and of the checks, each at its place; a target of another
+    kind has none.
+    """
+    found = files_of(checks.decode("utf-8", "replace"))
+    if StoredRun(_run_of(tables)).written.get("modules"):
+        found |= files_of(str(run_tables.typed(tables)["targets"][0]["source"]))
+    return {f"{KEPT_SOURCE}/{path}": source.encode("utf-8", "replace") for path, source in found.items()}
 
 
 def _require_run(file: Path, manifest: package.BundleManifest, tables: run_tables.Tables) -> None:

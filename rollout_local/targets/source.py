@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from collections.abc import Mapping
 from importlib.util import decode_source
 from pathlib import Path
 from types import ModuleType
@@ -25,8 +26,12 @@ def source_of(module_name: str) -> tuple[str, str]:
     Modules without a readable source file (built from a string, frozen) contribute nothing.
     """
     files = dict(sorted(_collect(module_name).items()))
-    text = "\n".join(f"# --- {path}\n{source}" for path, source in files.items())
-    return text, content_hash({path: syntax(source) for path, source in files.items()})
+    return joined(files), content_hash({path: syntax(source) for path, source in files.items()})
+
+
+def joined(files: Mapping[str, str]) -> str:
+    """One text of files by relative path, which `files_of` takes apart again."""
+    return "\n".join(f"# --- {path}\n{source}" for path, source in files.items())
 
 
 def files_of(text: str) -> dict[str, str]:

@@ -495,6 +495,32 @@ def test_in_an_empty_folder_a_run_is_reproduced_from_the_source_that_came_with_i
     )
 
 
+def test_the_functions_of_python_checks_travel_along_without_their_secrets(
+    make_project: Callable[..., Project], simulate: Callable[..., Simulator], tmp_path: Path
+) -> None:
+    project = make_project(simulate().url)
+    (project.folder / "grading").mkdir()
+    (project.folder / "grading/__init__.py").write_text("")
+    rules = 'API_KEY = "Zr7WvT5xKp2Lm9odd"\n\n\ndef brief(_, output):\n    return 1 - min(len(output), 900) / 900\n'
+    target = project.folder / "target.py"
+    target.write_text(target.read_text().replace("sk-test-0123456789", "not-needed"))
+    (project.folder / "grading/rules.py").write_text(rules)
+    check = {"type": "python", "params": {"function": "grading.rules:brief"}}
+    (project.folder / "own.json").write_text(json.dumps({"id": "own", "checks": [check]}))
+    flags = [*project.flags, "--verifier", "own.json", "--max-metric-calls", "10"]
+    ran = project.document("optimize", "run", *flags)
+    project.document("optimize", "export", "latest", "--bundle", str(tmp_path / "run.bundle"))
+    assert b"Zr7WvT5xKp2Lm9odd" not in (tmp_path / "run.bundle").read_bytes()
+    machine = Project(tmp_path / "machine", "http://127.0.0.1:9/v1")
+    machine.folder.mkdir()
+    machine.rollout("import", "bundle", "../run.bundle")
+    kept = machine.folder / f".rollout/{ran['run_id']}/target"
+    assert (kept / "grading/rules.py").read_text() == rules.replace("Zr7WvT5xKp2Lm9odd", "[redacted]")
+    assert (kept / "grading/__init__.py").exists()
+    again = machine.document("optimize", "reproduce", "latest", "--source", str(kept))
+    assert (again["identical"], again["digest"]) == (True, ran["digest"])
+
+
 def test_source_that_leads_out_of_its_folder_is_not_laid_out(
     store: Store, elsewhere: Store, written: Write, tmp_path: Path, tree: Tree
 ) -> None:
