@@ -7,6 +7,7 @@ OpenRouter, Groq and Mistral; a server that says nothing of the kind is taken as
 from __future__ import annotations
 
 import ipaddress
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -37,6 +38,7 @@ CHARACTERS_A_TOKEN = 4
 """In English; other texts have more tokens, so what is refused for its length is too long indeed."""
 QUESTION = 2_000
 """Characters that DSPy puts around what a reflection is shown."""
+KEPT_S = 30.0
 TIMEOUT = 5.0
 """Seconds that a list may take."""
 
@@ -60,8 +62,24 @@ class ModelServer:
         return not self.models or any(fnmatchcase(one, known) for known in self.models for one in listed)
 
 
+_seen: dict[tuple[str, str], tuple[float, ModelServer]] = {}
+
+
 def server_at(base: str, model: str, *, timeout: float = TIMEOUT) -> ModelServer:
-    """Ask the server at `base` what it is. Raises nothing: what went wrong is in the answer."""
+    """What the server at `base` is. Raises nothing: what went wrong is in the answer.
+
+    One that answered is not asked again within `KEPT_S` seconds: a command looks at it more than once.
+    """
+    before = _seen.get((base, model))
+    if before is not None and time.monotonic() - before[0] < KEPT_S:
+        return before[1]
+    found = _look(base, model, timeout)
+    if not found.problem:
+        _seen[base, model] = (time.monotonic(), found)
+    return found
+
+
+def _look(base: str, model: str, timeout: float) -> ModelServer:
     name, key = model.partition("/")[2] or model, key_of(model)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     here = _is_near(urlsplit(base).hostname or "")

@@ -15,6 +15,7 @@ from rollout_local.domain.dataset import Task
 from rollout_local.domain.run import RunConfig
 from rollout_local.domain.target import Candidate, TargetKind
 from rollout_local.errors import InputError
+from rollout_local.planning import model_server
 from rollout_local.planning.model_server import ModelServer, fitted, require_room, server_at, told_of_fit
 from rollout_local.targets.function import FunctionTarget
 
@@ -84,6 +85,16 @@ def test_a_server_says_what_it_holds_in_its_own_words(serve: Serve, name: str) -
     answers, model, context = SHAPES[name]
     found = server_at(serve(answers), model)
     assert (found.problem, found.context) == ("", context)
+
+
+def test_a_server_is_not_asked_again_at_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: dict[str, Any] = {"/v1/models": LLAMA_CPP}
+    base = serve(answers)
+    assert server_at(base, "openai/qwen").context == 4096
+    answers.clear()
+    assert server_at(base, "openai/qwen").context == 4096
+    monkeypatch.setattr(model_server, "KEPT_S", 0.0)
+    assert server_at(base, "openai/qwen").problem.startswith("HTTP 404")
 
 
 @pytest.mark.parametrize(
