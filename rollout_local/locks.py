@@ -66,6 +66,37 @@ class Held(Exception):
     """The lock was not to be had in time; the message says who holds it."""
 
 
+class Wait:
+    """A wait for somebody else, in steps: told once it is long, ended by what `heed` raises, over after `timeout`."""
+
+    def __init__(self, timeout: float, tell: Callable[[str], None], heed: Callable[[], None], step: float) -> None:
+        self._timeout = timeout
+        self._tell = tell
+        self._heed = heed
+        self._step = step
+        self._begun = time.monotonic()
+        self._told = False
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts already."""
+        return time.monotonic() - self._begun
+
+    @property
+    def is_over(self) -> bool:
+        """Its time is up."""
+        return self.seconds >= self._timeout
+
+    def step(self, for_whom: Callable[[], str]) -> None:
+        """One step of the wait; `for_whom` says in words who is waited for."""
+        if self.seconds > TOLD_AFTER_S:
+            if not self._told:
+                self._tell(f"waiting for {for_whom()}")
+            self._told = True
+            self._heed()
+        time.sleep(self._step)
+
+
 class FileLock:
     """A lock file, re-entrant in a process; threads of it are kept apart by the caller."""
 
@@ -108,17 +139,11 @@ class FileLock:
         return True
 
     def _wait(self) -> None:
-        begun, told = time.monotonic(), False
+        wait = Wait(self.timeout, self._tell, self.heed, LOOK_EVERY_S)
         while not try_lock(self._file):
-            waited = time.monotonic() - begun
-            if waited >= self.timeout:
-                raise Held(f"{self._holder()} has held it for {waited:.0f} s")
-            if waited > TOLD_AFTER_S:
-                if not told:
-                    self._tell(f"waiting for {self._holder()} ({self._path})")
-                told = True
-                self.heed()
-            time.sleep(LOOK_EVERY_S)
+            if wait.is_over:
+                raise Held(f"{self._holder()} has held it for {wait.seconds:.0f} s")
+            wait.step(lambda: f"{self._holder()} ({self._path})")
 
     def _holder(self) -> str:
         words = os.pread(self._file, 113, 0).decode("utf-8", "replace").split()

@@ -6,18 +6,17 @@ SQLite's own wait is one call in C, in which Python hears no signal.
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from rollout_local.locks import Wait
 from rollout_local.store.shm_locks import WRITE_LOCK, lockers
 
 Result = TypeVar("Result")
 
 STEP_S = 0.1
 """How long SQLite itself waits, at most."""
-TOLD_AFTER_S = 1.0
 
 
 class BusyWait:
@@ -31,20 +30,14 @@ class BusyWait:
 
     def until_free(self, statement: Callable[[], Result]) -> Result:
         """What `statement` gives, tried again while another connection is in its way. Raises as it does in the end."""
-        begun, told = time.monotonic(), False
+        wait = Wait(self.timeout, self._tell, self.heed, min(STEP_S, self.timeout) / 10)
         while True:
             try:
                 return statement()
             except sqlite3.OperationalError as error:
-                waited = time.monotonic() - begun
-                if "locked" not in str(error) or "locking protocol" in str(error) or waited >= self.timeout:
+                if "locked" not in str(error) or "locking protocol" in str(error) or wait.is_over:
                     raise
-            if waited > TOLD_AFTER_S:
-                if not told:
-                    self._tell(f"waiting for {holder(self._path) or 'another program'}, which has {self._path} locked")
-                told = True
-                self.heed()
-            time.sleep(min(STEP_S, self.timeout) / 10)
+            wait.step(lambda: f"{holder(self._path) or 'another program'}, which has {self._path} locked")
 
 
 def holder(path: Path) -> str:

@@ -14,9 +14,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+import orjson
 
 from rollout_local.domain.run import RunStatus
 from rollout_local.experiments import locking, manifest, replay
@@ -87,24 +90,23 @@ def rerun(folder: Path, scratch: Path, python: Path, *, write: bool) -> None:
         _compare_texts(folder, scratch)
 
 
-def _seen(recording: Path) -> dict[tuple[str, str], bytes]:
+def _seen(recording: Path) -> dict[tuple[str, int], bytes]:
     """What was answered, by the request's key and the number of its occurrence."""
-    found: dict[tuple[str, str], bytes] = {}
+    found: dict[tuple[str, int], bytes] = {}
+    times: Counter[str] = Counter()
     for item in show(recording).interactions:
-        times = sum(key == item.key for key, _ in found)
-        found[item.key, str(times)] = item.answer.body or b""
+        found[item.key, times[item.key]] = item.answer.body or b""
+        times[item.key] += 1
     return found
 
 
-def _compare(before: dict[tuple[str, str], bytes], after: dict[tuple[str, str], bytes]) -> None:
+def _compare(before: dict[tuple[str, int], bytes], after: dict[tuple[str, int], bytes]) -> None:
     both = before.keys() & after.keys()
     equal = sum(_text(before[key]) == _text(after[key]) for key in both)
     print(f"  calls: {len(after)} now, {len(before)} shipped, {len(both)} the same; {equal} of those with one answer")
 
 
 def _text(body: bytes) -> object:
-    import orjson
-
     try:
         return orjson.loads(body)["choices"][0]["message"]["content"]
     except (ValueError, KeyError, TypeError, IndexError):

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from rollout_local import locks
 from rollout_local.errors import Paused, StoreError
-from rollout_local.store import busy, schema, shm_locks
+from rollout_local.store import schema, shm_locks
 from rollout_local.store.schema import open_store
 
 WRITES = """
@@ -45,7 +46,7 @@ def writer(path: Path, request: pytest.FixtureRequest) -> Iterator[int]:
 
 @pytest.mark.usefixtures("writer")
 def test_ctrl_c_ends_the_wait(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(busy, "TOLD_AFTER_S", 0.2)
+    monkeypatch.setattr(locks, "TOLD_AFTER_S", 0.2)
     told: list[str] = []
 
     def press(sentence: str) -> None:
@@ -60,7 +61,7 @@ def test_ctrl_c_ends_the_wait(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("writer", ["normal"], indirect=True)
 def test_a_stop_ends_the_wait_and_the_writer_is_named(path: Path, writer: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(busy, "TOLD_AFTER_S", 0.1)
+    monkeypatch.setattr(locks, "TOLD_AFTER_S", 0.1)
     told: list[str] = []
 
     def stop() -> None:
@@ -83,7 +84,7 @@ def test_a_stop_ends_the_wait_and_the_writer_is_named(path: Path, writer: int, m
 @pytest.mark.parametrize("writer", ["exclusive"], indirect=True)
 @pytest.mark.usefixtures("writer")
 def test_who_only_reads_is_told_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(busy, "TOLD_AFTER_S", 0.1)
+    monkeypatch.setattr(locks, "TOLD_AFTER_S", 0.1)
     monkeypatch.setattr(schema, "BUSY_TIMEOUT_S", 0.4)
     told: list[str] = []
     with pytest.raises(StoreError, match="database is locked"):
