@@ -19,6 +19,7 @@ from rollout_local.domain.run import RunConfig
 from rollout_local.domain.target import Target
 from rollout_local.errors import InputError, Paused, ProviderError, RecordingMiss
 from rollout_local.planning.fingerprint import versions
+from rollout_local.planning.readiness import recording_of
 from rollout_local.planning.target_headers import Headers, headers_of
 from rollout_local.recordings import RecordMode, open_recording, scope
 from rollout_local.recordings.guard import Doors
@@ -139,14 +140,14 @@ def _require_address(url: str) -> None:
 
 def _to_replay(config: RunConfig, folder: Path) -> Path | None:
     """The recording that a new run replays, where it does."""
-    name = config.recording or (f"{config.log_dir}/recording.yaml" if config.log_dir else None)
-    there = name is not None and (folder / name).is_file()
-    if config.record_mode == "none" and not there:
+    found = recording_of(config, folder)
+    if config.record_mode == "none" and found is None:
+        name = config.recording or (f"{config.log_dir}/recording.yaml" if config.log_dir else None)
         msg = (
             f"there is no recording{f' {name}' if name else ''} to replay; give the file of an earlier run, or run live"
         )
         raise InputError(msg)
-    return folder / name if name and there and config.record_mode in ("none", "once") else None
+    return found if config.record_mode in ("none", "once") else None
 
 
 @contextmanager

@@ -7,6 +7,7 @@ OpenRouter, Groq and Mistral; a server that says nothing of the kind is taken as
 from __future__ import annotations
 
 import ipaddress
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,8 +24,10 @@ from rollout_local.domain.run import DEFAULT_REFLECTION_PARAMS, RunConfig
 from rollout_local.domain.target import Target
 from rollout_local.errors import InputError
 from rollout_local.models import key_of
+from rollout_local.planning.readiness import may_ask, recording_of
+from rollout_local.planning.secrets import connected
 from rollout_local.recordings import first_request
-from rollout_local.recordings.guard import Doors, is_loopback
+from rollout_local.recordings.guard import is_loopback
 from rollout_local.reports.forecast import MINIBATCH
 
 CONTEXT_NAMES = (
@@ -65,7 +68,7 @@ class ModelServer:
 _seen: dict[tuple[str, str], tuple[float, ModelServer]] = {}
 
 
-def server_at(base: str, model: str, *, timeout: float = TIMEOUT) -> ModelServer:
+def server_at(base: str, model: str, *, key: str | None = None) -> ModelServer:
     """What the server at `base` is. Raises nothing: what went wrong is in the answer.
 
     One that answered is not asked again within `KEPT_S` seconds: a command looks at it more than once.
@@ -73,17 +76,17 @@ def server_at(base: str, model: str, *, timeout: float = TIMEOUT) -> ModelServer
     before = _seen.get((base, model))
     if before is not None and time.monotonic() - before[0] < KEPT_S:
         return before[1]
-    found = _look(base, model, timeout)
+    found = _look(base, model, key or key_of(model))
     if not found.problem:
         _seen[base, model] = (time.monotonic(), found)
     return found
 
 
-def _look(base: str, model: str, timeout: float) -> ModelServer:
-    name, key = model.partition("/")[2] or model, key_of(model)
+def _look(base: str, model: str, key: str | None) -> ModelServer:
+    name = model.partition("/")[2] or model
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     here = _is_near(urlsplit(base).hostname or "")
-    with httpx.Client(headers=headers, timeout=timeout, trust_env=not here, follow_redirects=False) as client:
+    with httpx.Client(headers=headers, timeout=TIMEOUT, trust_env=not here, follow_redirects=False) as client:
         listed, problem = _asked(client, base.rstrip("/") + "/models")
         if problem:
             return ModelServer(base, problem)
@@ -97,9 +100,15 @@ def _look(base: str, model: str, timeout: float) -> ModelServer:
     return ModelServer(base, "", names, context)
 
 
-def tokens_of(text: str) -> int:
-    """About how many tokens a text has; no tokenizer is asked."""
-    return len(text) // CHARACTERS_A_TOKEN + 1
+def tokens_of(characters: int) -> int:
+    """About how many tokens a text of this length has; no tokenizer is asked."""
+    return characters // CHARACTERS_A_TOKEN + 1
+
+
+def key_in(params: Mapping[str, object]) -> str | None:
+    """The key that a model's parameters name; None leaves it to the environment."""
+    key = params.get("api_key")
+    return key if isinstance(key, str) else None
 
 
 def fitted(config: RunConfig, folder: Path) -> RunConfig:
@@ -109,7 +118,8 @@ def fitted(config: RunConfig, folder: Path) -> RunConfig:
     """
     if config.reflection_params.get("max_tokens") != DEFAULT_REFLECTION_PARAMS["max_tokens"]:
         return config
-    limit = _recorded_limit(config, folder) if config.record_mode == "none" else _limit_of_server(config)
+    recording = recording_of(config, folder) if config.record_mode in ("none", "once") else None
+    limit = _recorded_limit(recording) if recording is not None else _limit_of_server(config)
     if limit is None:
         return config
     return config.model_copy(update={"reflection_params": {**config.reflection_params, "max_tokens": limit}})
@@ -126,23 +136,18 @@ def told_of_fit(given: RunConfig, used: RunConfig) -> str:
     )
 
 
-def may_ask(config: RunConfig, base: str) -> bool:
-    """Whether --offline lets this server be asked."""
-    return not config.offline or Doors(config.allow_hosts).open_to(urlsplit(base).hostname or "")
-
-
 def _limit_of_server(config: RunConfig) -> int | None:
+    config = connected(config, os.environ)
     base, model = config.reflection_api_base, config.reflection_model
-    if base is None or model is None or not may_ask(config, base):
+    if base is None or model is None or config.record_mode == "none" or not may_ask(config, base):
         return None
-    context = server_at(base, model).context
+    context = server_at(base, model, key=key_in(config.reflection_params)).context
     default = DEFAULT_REFLECTION_PARAMS["max_tokens"]
     return None if context is None or not isinstance(default, int) or context >= 2 * default else max(1, context // 2)
 
 
-def _recorded_limit(config: RunConfig, folder: Path) -> int | None:
-    name = config.recording or (f"{config.log_dir}/recording.yaml" if config.log_dir else None)
-    body = None if name is None else first_request(folder / name, "reflection/")
+def _recorded_limit(recording: Path) -> int | None:
+    body = first_request(recording, "reflection/")
     limit = body.get("max_tokens") if isinstance(body, Mapping) else None
     return limit if isinstance(limit, int) else None
 
@@ -202,30 +207,41 @@ def _context_beside(said: object, model: str) -> int | None:
 
 @dataclass(frozen=True)
 class Need:
-    """What one role asks of its server: `prompt` and `answer` in tokens, at most; an answer may be unknown (0)."""
+    """What one role asks of its server: `prompt` and `answer` in tokens, at most; an answer may be unknown (0).
+
+    `key` is the one that its parameters name, where they do.
+    """
 
     role: str
     model: str
     base: str
     prompt: int
     answer: int
+    key: str | None
+
+    @property
+    def server(self) -> ModelServer:
+        """What its server is."""
+        return server_at(self.base, self.model, key=self.key)
 
 
 def needs(config: RunConfig, target: Target, tasks: Sequence[Task]) -> Iterator[Need]:
-    """The models of a run that have an address of their own, with the longest prompt that each will surely read."""
+    """The models of a run that have an address of their own, with the longest prompt that each will surely read.
+
+    `config` is to have its variables read (`secrets.connected`).
+    """
     texts = sum(len(text) for text in target.baseline.components.values())
     lengths = [_length(task) for task in tasks]
     longest, shortest = max(lengths, default=0), min(lengths, default=0)
-    asked = "x" * (texts + longest)
-    if config.task_api_base is not None and config.task_model is not None:
-        limit = config.task_params.get("max_tokens")
-        answer = limit if isinstance(limit, int) else 0
-        yield Need("task", config.task_model, config.task_api_base, tokens_of(asked), answer)
-    if config.reflection_api_base is not None and config.reflection_model is not None:
-        shown = "x" * (texts + longest + (MINIBATCH - 1) * shortest + QUESTION)
-        limit = config.reflection_params.get("max_tokens")
-        answer = limit if isinstance(limit, int) else 0
-        yield Need("reflection", config.reflection_model, config.reflection_api_base, tokens_of(shown), answer)
+    shown = texts + longest + (MINIBATCH - 1) * shortest + QUESTION
+    for role, model, base, params, characters in (
+        ("task", config.task_model, config.task_api_base, config.task_params, texts + longest),
+        ("reflection", config.reflection_model, config.reflection_api_base, config.reflection_params, shown),
+    ):
+        if model is not None and base is not None:
+            limit = params.get("max_tokens")
+            answer = limit if isinstance(limit, int) else 0
+            yield Need(role, model, base, tokens_of(characters), answer, key_in(params))
 
 
 def room_problem(need: Need, server: ModelServer) -> str:
@@ -246,12 +262,9 @@ def require_room(config: RunConfig, target: Target, tasks: Sequence[Task]) -> No
     """
     if config.record_mode == "none":
         return
-    for need in needs(config, target, tasks):
-        if (
-            need.role == "reflection"
-            and may_ask(config, need.base)
-            and (problem := room_problem(need, server_at(need.base, need.model)))
-        ):
+    for need in needs(connected(config, os.environ), target, tasks):
+        asked = need.role == "reflection" and may_ask(config, need.base)
+        if asked and (problem := room_problem(need, need.server)):
             raise InputError(problem)
 
 

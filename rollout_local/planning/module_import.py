@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rollout_local.domain.run import RunConfig
 from rollout_local.errors import InputError, Paused, RecordingMiss
+from rollout_local.planning.readiness import recording_of
 from rollout_local.planning.secrets import redactor_of
 from rollout_local.recordings import IMPORT, Memory, RecordMode, is_open, open_recording, scope
 
@@ -33,7 +34,7 @@ def importing(config: RunConfig, folder: Path) -> Iterator[None]:
         yield
         return
     mode = RecordMode.NONE if config.record_mode == "none" else RecordMode.NEW_EPISODES
-    replayed = _to_replay(config, folder) if mode is RecordMode.NONE else None
+    replayed = recording_of(config, folder) if mode is RecordMode.NONE else None
     memory = asked_at_import(folder)
     try:
         with (
@@ -57,9 +58,3 @@ def importing(config: RunConfig, folder: Path) -> Iterator[None]:
         raise InputError(msg) from miss
     except Paused as stop:
         raise InputError(f"a module was stopped while it was imported ({stop})") from stop
-
-
-def _to_replay(config: RunConfig, folder: Path) -> Path | None:
-    """The recording that a replay is answered from; that it is not there is told by who looks for it."""
-    name = config.recording or (f"{config.log_dir}/recording.yaml" if config.log_dir else None)
-    return folder / name if name is not None and (folder / name).is_file() else None

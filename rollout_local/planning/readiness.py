@@ -42,11 +42,17 @@ def require_key(config: RunConfig) -> None:
         raise InputError(problem)
 
 
-def may_ask_reflection(config: RunConfig) -> bool:
-    """Whether --offline lets the reflection model be asked; without an address, where any host at all is allowed."""
+def recording_of(config: RunConfig, folder: Path) -> Path | None:
+    """The file that a run is answered from, or goes on with, where it is there; that it is not is told elsewhere."""
+    name = config.recording or (f"{config.log_dir}/recording.yaml" if config.log_dir else None)
+    return folder / name if name is not None and (folder / name).is_file() else None
+
+
+def may_ask(config: RunConfig, base: str | None) -> bool:
+    """Whether --offline lets a server be asked; without an address, where any host at all is allowed."""
     if not config.offline:
         return True
-    host = urlsplit(config.reflection_api_base or "").hostname
+    host = urlsplit(base or "").hostname
     return bool(config.allow_hosts) if host is None else Doors(config.allow_hosts).open_to(host)
 
 

@@ -17,6 +17,8 @@ from rollout_local.redaction.named import is_secret_field
 _SCHEME = re.compile(r"(?i)(?:bearer|basic|token|apikey)\s+")
 _LINE = re.compile(r"(?m)^[ \t\"'-]*([\w-]+)[\"']?\s*[:=]\s*[\"']?([^\s\"',;#]+)[\"']?[ \t]*(?:[,;#].*)?$")
 """`name: value` or `name = value` on a line of its own."""
+_OPAQUE = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[\w.~+/=-]+")
+"""What a token may look like: `<|endoftext|>` and `[SEP]` are tokens, too, and no secrets."""
 _WRAPPERS = frozenset({"SecretStr", "Secret", "SecretBytes", "str", "bytes"})
 
 
@@ -34,8 +36,12 @@ def credentials_in(source: str) -> set[str]:
         pairs: Iterator[tuple[str, str]] = ((hit[1], hit[2]) for hit in _LINE.finditer(source))
     else:
         pairs = chain(_pairs(tree, source), (("api_key", piece) for piece in _pieces_of_keys(tree, source)))
-    values = (_SCHEME.sub("", value.strip(), count=1) for name, value in pairs if is_secret_field(name))
+    values = (_SCHEME.sub("", value.strip(), count=1) for name, value in pairs if _is_secret(name, value))
     return {value for value in values if not is_plain(value) and not any(map(str.isspace, value))}
+
+
+def _is_secret(name: str, value: str) -> bool:
+    return is_secret_field(name) or (name.lower() == "token" and _OPAQUE.fullmatch(value.strip()) is not None)
 
 
 def _pairs(tree: ast.AST, source: str) -> Iterator[tuple[str, str]]:
@@ -44,7 +50,7 @@ def _pairs(tree: ast.AST, source: str) -> Iterator[tuple[str, str]]:
         for name, value in _given(node):
             for text in _texts(value):
                 yield name, text
-            if value is not None and is_secret_field(name):
+            if value is not None and (is_secret_field(name) or name.lower() == "token"):
                 yield from ((name, piece) for piece in _pieces(value, source))
 
 
@@ -128,6 +134,8 @@ def _texts(value: ast.expr | None) -> Iterator[str]:
             yield text
         case ast.Constant(value=bytes(raw)):
             yield raw.decode("utf-8", "surrogateescape")
+        case ast.Tuple(elts=parts):  # auth=("user", "password")
+            yield from (text for part in parts for text in _texts(part))
         case ast.BoolOp(values=parts):
             yield from (text for part in parts for text in _texts(part))
         case ast.IfExp(body=one, orelse=other):

@@ -17,7 +17,7 @@ from rollout_local.domain.target import Candidate
 from rollout_local.errors import Paused, TargetFailed
 from rollout_local.models import key_of
 from rollout_local.planning.practice_warnings import asks_for_no_proposal
-from rollout_local.planning.readiness import may_ask_reflection
+from rollout_local.planning.readiness import may_ask
 from rollout_local.planning.secrets import connected
 from rollout_local.planning.setup import Setup
 from rollout_local.reports import doubts, failures, promotion
@@ -107,7 +107,7 @@ class Attempt:
             return
         spec = self._spec()
         asked = reflection_check.question_hash(spec)
-        if not may_ask_reflection(config) or not self.reflector.may_ask_first(asked, "check"):
+        if not may_ask(config, config.reflection_api_base) or not self.reflector.may_ask_first(asked, "check"):
             return
         self.reflector.reflect(asked, 0, lambda: reflection_check.ask(spec), "check", step=self._step)
         budget = f"a search budget of {self.setup.budget} buys no proposal"

@@ -7,15 +7,18 @@ fast, does it keep to JSON, does it say the same thing twice at temperature 0. N
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rollout_local.domain.run import SPLITS, RunConfig
 from rollout_local.models import Completion, complete, load_client
-from rollout_local.planning.model_server import ModelServer, Need, may_ask, needs, room_problem, server_at
+from rollout_local.planning.model_server import ModelServer, Need, key_in, needs, room_problem, server_at
+from rollout_local.planning.readiness import may_ask
+from rollout_local.planning.secrets import connected
 from rollout_local.planning.setup import Setup
 from rollout_local.providers.failures import ProviderFailure, failure_in
 
@@ -45,7 +48,7 @@ class _Model:
 
 def findings(setup: Setup) -> Iterator[Finding]:
     """What the servers of a run's models say, and their models."""
-    config = setup.config
+    config = connected(setup.config, os.environ)
     tasks = [task for split in SPLITS for task in setup.tasks(split)]
     room = {need.role: need for need in needs(config, setup.target, tasks)}
     seen: dict[tuple[str, str | None], str] = {}
@@ -61,8 +64,7 @@ def findings(setup: Setup) -> Iterator[Finding]:
             if any((check, status) == ("connect", "fail") for check, status, _ in found):
                 silent.add((model.name, model.base))
         elif model.role in room:
-            server = server_at(model.base or "", model.name)
-            yield from _of_room(room[model.role], server)
+            yield from _of_room(room[model.role], room[model.role].server)
         if model.role == "reflection" and (model.name, model.base) not in silent:
             yield from _json(model)
 
@@ -87,7 +89,7 @@ def _models(config: RunConfig) -> Iterator[_Model]:
 
 def _of_model(model: _Model, need: Need | None, concurrency: int) -> Iterator[Finding]:
     if model.base is not None:
-        server = server_at(model.base, model.name)
+        server = server_at(model.base, model.name, key=key_in(model.params))
         of_server = list(_of_server(server, model.name))
         yield from of_server
         if any(status == "fail" for _, status, _ in of_server):
@@ -175,5 +177,4 @@ def _steady(model: _Model, concurrency: int) -> Iterator[Finding]:
 
 def _told(error: Exception, model: _Model) -> str:
     failure = failure_in(error) or ProviderFailure("bad_request", f"{type(error).__name__}: {error}"[:200])
-    where = f"; {model.base} was asked" if model.base else ""
-    return failure.told(model.name) + where
+    return replace(failure, url=model.base or "").told(model.name)

@@ -64,6 +64,7 @@ def serve() -> Iterator[Serve]:
                 pass
 
             def do_GET(self) -> None:
+                answers.setdefault("keys", []).append(self.headers.get("Authorization"))
                 body = json.dumps(answers.get(self.path)).encode()
                 self.send_response(200 if self.path in answers else 404)
                 self.send_header("Content-Length", str(len(body)))
@@ -129,6 +130,18 @@ def test_the_limit_of_reflections_fits_the_server_and_is_told(serve: Serve, tmp_
     assert told_of_fit(given, fitted(reflecting(serve(large)), tmp_path)) == ""
     forbidden = given.model_copy(update={"offline": True, "reflection_api_base": "http://models.invalid/v1"})
     assert fitted(forbidden, tmp_path) is forbidden
+
+
+def test_a_server_is_sent_the_key_that_the_parameters_name_and_not_the_name_of_its_variable(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEAM_KEY", "team-key-of-ours")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    answers: dict[str, Any] = {"/v1/models": LLAMA_CPP}
+    given = reflecting(serve(answers), reflection_params={"api_key": "$TEAM_KEY", "max_tokens": 32000})
+    used = fitted(given, tmp_path)
+    assert answers["keys"] == ["Bearer team-key-of-ours"]
+    assert used.reflection_params == {"api_key": "$TEAM_KEY", "max_tokens": 2048}, "what is stored names the variable"
 
 
 def test_what_a_reflection_has_to_read_must_fit(serve: Serve) -> None:

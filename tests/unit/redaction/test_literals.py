@@ -26,6 +26,11 @@ KEY = "Zr7WvT5xKp2Lm9odd"
         f"api_key = '{KEY}' if live else None",
         f"api_key = SecretStr('{KEY}')",
         f"headers = {{'Authorization': 'Bearer {KEY}'}}",
+        f"get(url, auth=('svc', '{KEY}'))",
+        f"AUTH = {{'auth': ('svc', '{KEY}')}}",
+        f"token = '{KEY}'",
+        f"SETTINGS = {{'token': '{KEY}'}}",
+        f"TOKEN = '{KEY}'",
         f"headers = [('Authorization', 'Bearer {KEY}')]",
         f"headers = {{'Authorization': 'Bearer ' + '{KEY}'}}",
         f"def ask(text, api_key='{KEY}'): pass",
@@ -78,6 +83,9 @@ def test_a_credential_over_several_literals_is_known_by_its_pieces_too(source: s
         "def ask(text, api_key=None): pass",
         "prompt = ('Answer the customer kindly and briefly. '\n  'Give the order number in each answer.')",
         f"name = '{KEY}' + '{KEY}'",
+        "token = '<|endoftext|>'",
+        "token = 'beginning_of_the_sentence'",
+        f"names = ('svc', '{KEY}')",
     ],
 )
 def test_what_is_no_credential_is_left(source: str) -> None:
