@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -87,9 +87,8 @@ def _in_texts(old: object, new: object, path: tuple[str, ...]) -> list[Volatile 
     if not isinstance(old, str) or not isinstance(new, str):
         return [None]
     where, place = ".".join(path) or "the body", written(path) if path else ""
-    told = [name for name in KINDS if name != COUNTED]
     for what, pattern in KINDS.items():
-        if what == COUNTED and (both := _both(old, new, told)):
+        if what == COUNTED and (both := _both(old, new)):
             return [Volatile(name, where, f"{place}~{KINDS[name]}") for name in both]
         if _without(old, pattern) == _without(new, pattern):
             whole = bool(path and re.fullmatch(pattern, old) and re.fullmatch(pattern, new))
@@ -97,9 +96,10 @@ def _in_texts(old: object, new: object, path: tuple[str, ...]) -> list[Volatile 
     return [None]
 
 
-def _both(old: str, new: str, told: Sequence[str]) -> tuple[str, ...]:
+def _both(old: str, new: str) -> tuple[str, ...]:
     """The two kinds that make two texts differ; what is taken out first may be part of a longer one."""
-    for both in permutations(told, 2):
+    there = [name for name, pattern in KINDS.items() if name != COUNTED and re.search(pattern, old)]
+    for both in permutations(there, 2):
         one, other = (KINDS[name] for name in both)
         if _without(_without(old, one), other) == _without(_without(new, one), other):
             return both
