@@ -155,10 +155,11 @@ def _replayed(path: Path, config: RunConfig) -> Iterator[None]:
     """The description that a recording holds answers in this block."""
     try:
         with (
-            open_recording(path, RecordMode.NONE, ignore_fields=config.ignore_fields, versions=versions()) as recording,
+            open_recording(
+                path, RecordMode.NONE, ignore_fields=config.ignore_fields, versions=versions(), partial=True
+            ),
             scope(SCOPE),
         ):
-            recording.partial = True
             yield
     except RecordingMiss as miss:
         msg = (

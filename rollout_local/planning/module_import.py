@@ -41,11 +41,10 @@ def importing(config: RunConfig, folder: Path) -> Iterator[None]:
             open_recording(
                 replayed, mode, ignore_fields=config.ignore_fields, memory=memory,
                 allow_hosts=config.allow_hosts if config.offline else None,
-                redactor=redactor_of(config, (), (), None, os.environ),
+                redactor=redactor_of(config, (), (), None, os.environ), partial=True,
             ) as recording,
             scope(IMPORT),
         ):  # fmt: skip
-            recording.partial = True
             yield
             memory.bypasses.update(recording.bypasses.noted())
             if mode is RecordMode.NONE and (

@@ -34,7 +34,7 @@ from rollout_local.recordings.library import (
 from rollout_local.recordings.opening import open_recording, require_usable
 from rollout_local.recordings.scan import Leak, scan
 from rollout_local.recordings.scopes import IMPORT, scope_name
-from rollout_local.recordings.session import Recording
+from rollout_local.recordings.session import Gate, Recording
 from rollout_local.recordings.volatile import volatile
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "Answer",
     "Asked",
     "Exchange",
+    "Gate",
     "Leak",
     "Memory",
     "RecordMode",

@@ -20,7 +20,7 @@ from rollout_local.recordings.exchange import RecordMode
 from rollout_local.recordings.file import Memory, Survey, Tape, is_ours, survey
 from rollout_local.recordings.identity import Reader
 from rollout_local.recordings.playback import Cassette, FileShelf, ListShelf, rekeyed
-from rollout_local.recordings.session import Recording, Sink, StandIn
+from rollout_local.recordings.session import Gate, Recording, Sink, StandIn
 from rollout_local.redaction import Redactor
 
 _log = logging.getLogger(__name__)
@@ -60,6 +60,8 @@ def open_recording(
     allow_hosts: Sequence[str] | None = None,
     redactor: Redactor | None = None,
     sink: Sink | None = None,
+    gate: Gate | None = None,
+    partial: bool = False,
     memory: Memory | None = None,
     stand_in: StandIn | None = None,
 ) -> Iterator[Recording]:
@@ -70,7 +72,8 @@ def open_recording(
     an existing one; `all` records anew (the old file stays as `….previous` unless the block ends without error).
     `ignore_fields` are left out of requests' identity. `strict` lets each scope have its own answers before it is
     lent another's, and forbids an end with interactions unplayed. `allow_hosts` (may be empty) lets a live run reach
-    loopback and these hosts only. What `redactor` takes out (without one, what the environment names so) is not in
+    loopback and these hosts only. `gate` is called before a request is sent. `partial`: that not all of what is
+    recorded is asked for is in order. What `redactor` takes out (without one, what the environment names so) is not in
     the file. `memory` is for a block in which modules are imported: it takes what would be recorded in place of a
     file (a replay without a file answers nothing), and what is made in the block keeps the environment's proxies.
     With `stand_in` nothing is read, written or sent, whatever the mode: it answers every request.
@@ -101,6 +104,8 @@ def open_recording(
             doors=doors,
             note=_note(found.manifest, versions),
             sink=sink,
+            gate=gate,
+            partial=partial,
             stand_in=stand_in,
         )
         current.enter(recording)

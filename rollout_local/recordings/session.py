@@ -65,19 +65,21 @@ class Recording:
         doors: Doors | None = None,
         note: str = "",
         sink: Sink | None = None,
+        gate: Gate | None = None,
+        partial: bool = False,
         stand_in: StandIn | None = None,
     ) -> None:
         self.path = path
         self.mode = mode
-        self.sink = sink
+        self._sink = sink
         self._stand_in = stand_in
-        self.gate: Gate | None = None
+        self._gate = gate
         self.blocked: list[str] = []
         self.bypasses = Bypasses(covered)
         self.strays: list[str] = []
         """What threads outside any scope asked in a replay, and was not recorded: to them the connection failed."""
-        self.partial = False
-        """Set where only a part is asked for, the rest being known: then nothing is said of what is unplayed."""
+        self.partial = partial
+        """Only a part is asked for, the rest being known or not wanted: then nothing is said of what is unplayed."""
         self._reader = reader
         self._tape = tape
         self._cassette = cassette
@@ -230,13 +232,17 @@ class Recording:
         call.drop()
         return True
 
+    def break_off(self) -> None:
+        """Say that what is asked ends here, before all that is recorded was asked for."""
+        self.partial = True
+
     def _may_send(self, asked: Asked, scope: str) -> None:
         host = urlsplit(asked.url).hostname or ""
         if self._doors is not None and not self._doors.open_to(host):
             self.blocked.append(host)
             raise Paused(f"offline: a request to {host} was stopped; --allow-host {host} allows it.", reason="error")
-        if self.gate is not None:
-            self.gate(scope, asked.content, asked.url)
+        if self._gate is not None:
+            self._gate(scope, asked.content, asked.url)
 
     def _miss(self, call: Call) -> RecordingMiss:
         with self._lock:
@@ -293,10 +299,10 @@ class Recording:
         return Answer(answer.status, redactor.text(answer.reason), headers, redactor.body(body), failure, answer.cut)
 
     def _tell(self, call: Call, answer: Answer, seconds: float, *, replayed: bool) -> None:
-        if self.sink is None:
+        if self._sink is None:
             return
         asked = call.asked
-        self.sink(
+        self._sink(
             Exchange(
                 scope=call.scope,
                 key=asked.key,

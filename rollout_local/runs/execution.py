@@ -39,17 +39,19 @@ class Execution:
 
 
 class Wire:
-    """Sorts what crosses the wire by the scope that asked. It is the recording's sink."""
+    """Sorts what crosses the wire by the scope that asked. It is the recording's sink.
 
-    def __init__(self) -> None:
-        self.listeners: Sequence[Callable[[Exchange], None]] = ()
-        """Told of every exchange too: who counts the money, who looks at what answers say of themselves."""
+    `listeners` are told of every exchange too: who counts the money, who looks at what answers say of themselves.
+    """
+
+    def __init__(self, *listeners: Callable[[Exchange], None]) -> None:
+        self._listeners = listeners
         self._by_scope: dict[str, list[Exchange]] = {}
         self._lock = threading.Lock()
 
     def __call__(self, exchange: Exchange) -> None:
         """Take one exchange, from any thread."""
-        for listener in self.listeners:
+        for listener in self._listeners:
             listener(exchange)
         with self._lock:
             self._by_scope.setdefault(exchange.scope, []).append(exchange)

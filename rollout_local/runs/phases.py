@@ -24,8 +24,9 @@ from rollout_local.reports import doubts, failures, promotion
 from rollout_local.runs.evaluation import Ask, Evaluator
 from rollout_local.runs.executors import in_threads
 from rollout_local.runs.log_dir import LogDir
-from rollout_local.runs.progress import Progress, Watch, told_while
+from rollout_local.runs.progress import Meter, told_while
 from rollout_local.runs.reflection import Reflector
+from rollout_local.runs.run_log import RunLog
 from rollout_local.search import reflection_check
 from rollout_local.search.engine import (
     Began,
@@ -43,7 +44,7 @@ from rollout_local.search.engine import (
 )
 from rollout_local.search.optimizers import optimizer_named
 from rollout_local.store import chain, lifecycle, reads
-from rollout_local.store.journal import Journal, TrialRecord
+from rollout_local.store.journal import Journal
 from rollout_local.store.schema import Store
 from rollout_local.store.selected_types import NumberedTrial
 from rollout_local.targets.program import ProgramTarget
@@ -62,19 +63,13 @@ class Attempt:
     journal: Journal
     evaluator: Evaluator
     reflector: Reflector
-    watch: Watch
+    log: RunLog
+    meter: Meter
     log_dir: LogDir
     _ids: dict[int, int] = field(default_factory=dict)
     _proposals: dict[int, list[int]] = field(default_factory=dict)
-    _phase: Phase = Phase.BASELINE
     _step: int = 0
-    _done: int = 0
-    _total: int = 0
-    _errors: int = 0
-    _cost: float | None = None
     _failed_in_a_row: int = 0
-    _baseline: float | None = None
-    _best: float | None = None
     _judgements: Counter[bool] = field(default_factory=Counter)
 
     def run(self) -> SearchResult:
@@ -86,7 +81,7 @@ class Attempt:
         self.log_dir.write_run(reads.run(self.store, self.run_id), self.setup, self.journal.attempt)
         if not self.evaluator.replaying:
             for sentence in filter(None, [*self.setup.lookalikes(), self.setup.alike()]):
-                self._note("warning", sentence)
+                self.log.caution(sentence)
         self._check_reflection()
         self._baseline_pass()
         result = self._search()
@@ -111,18 +106,17 @@ class Attempt:
             return
         self.reflector.reflect(asked, 0, lambda: reflection_check.ask(spec), "check", step=self._step)
         budget = f"a search budget of {self.setup.budget} buys no proposal"
-        self._note("info", f"{budget}; the reflection model {config.reflection_model} was asked, and answers")
+        self.log.tell(f"{budget}; the reflection model {config.reflection_model} was asked, and answers")
 
     def _baseline_pass(self) -> None:
         sizes = self.setup.split.sizes()
         self._enter(Phase.BASELINE, sum(sizes.values()))
         for split in SPLITS:
             self._score_split(self.setup.target.baseline, split, Phase.BASELINE)
-        row = reads.candidate(self.store, self._ids[0])
-        self._baseline = self._best = row["val_mean"]
+        mean = reads.candidate(self.store, self._ids[0])["val_mean"]
+        self.meter.show(baseline=mean, best=mean)
         if self._has_no_words():
-            self._note(
-                "warning",
+            self.log.caution(
                 "the metric gave a bare number: GEPA has no words to reflect on; return "
                 "dspy.Prediction(score=…, feedback=…), with what was wrong and what good looks like",
             )
@@ -145,7 +139,7 @@ class Attempt:
         raised = failures.of_trials(baseline, [TARGET_FAILED])  # what could not be read, another text may mend
         if raised is not None and raised["trials"] == raised["of"] and not self.setup.config.allow_failing_baseline:
             raise TargetFailed(failures.of_every_task(raised))
-        self._note("warning", f"baseline: {failures.sentence(found)}")
+        self.log.caution(f"baseline: {failures.sentence(found)}")
 
     def _baseline_trials(self) -> list[NumberedTrial]:
         trials = reads.final_trials(self.store, self.run_id, self.journal.attempt)
@@ -180,8 +174,7 @@ class Attempt:
         target, arguments = self.setup.target, self.setup.config.arguments
         wanted = {**arguments, **arguments.get("gepa", {})}.get("warn_on_score_mismatch", True)
         if wanted and target.metric and target.metric.disagreed:
-            self._note(
-                "warning",
+            self.log.caution(
                 "the metric gave a predictor another score than the program: GEPA takes the program's and reads the "
                 "words alone; silence this with --arg warn_on_score_mismatch=false",
             )
@@ -201,16 +194,15 @@ class Attempt:
         lifecycle.set_degraded(self.store, self.run_id, degraded=report["degraded"])
         lifecycle.add_report(self.store, self.run_id, self.journal.attempt, canonical_json(report), now())
         if "target_failures" in report:
-            self._note("warning", failures.sentence(report["target_failures"]))
+            self.log.caution(failures.sentence(report["target_failures"]))
 
     def _enter(self, phase: Phase, total: int) -> None:
         self.evaluator.stop.check()
-        self._phase, self._total = phase, total
-        self._done = reads.scored_trials(self.store, self.run_id, self.journal.attempt, phase)
+        done = reads.scored_trials(self.store, self.run_id, self.journal.attempt, phase)
         lifecycle.set_phase(self.store, self.run_id, phase)
-        self._note("info", phase.replace("_", " "))
+        self.log.tell(phase.replace("_", " "))
+        self.meter.show(phase=phase, total=total, done=done)
         self._checkpoint()
-        self._show()
 
     # -- trials
 
@@ -247,15 +239,17 @@ class Attempt:
 
     def _reflect(self, input_hash: str, occurrence: int, produce: Callable[[], Any]) -> object:
         self._step += 1
-        self._show("reflecting")
+        self.meter.show("reflecting")
         with told_while(self._tell_of_waiting):
             reply = self.reflector.reflect(input_hash, occurrence, produce, step=self._step)
-        self._show()
+        self.meter.show()
         return reply
 
     def _tell_of_waiting(self, seconds: float) -> None:
         model = self.setup.config.reflection_model
-        self.watch.note("info", f"the reflection model {model} was asked {seconds:.0f} s ago and has not answered yet")
+        self.log.watch.note(
+            "info", f"the reflection model {model} was asked {seconds:.0f} s ago and has not answered yet"
+        )
 
     def _judge(self, input_hash: str, occurrence: int, produce: Callable[[], object]) -> Any:
         return self.reflector.reflect(input_hash, occurrence, produce, "judgement", step=self._step)
@@ -265,7 +259,8 @@ class Attempt:
         self._checkpoint()
 
     def _checkpoint(self) -> None:
-        position = {"phase": self._phase, "step": self._step, "executed": self._done, "best_val": self._best}
+        stands = self.meter.shown
+        position = {"phase": stands.phase, "step": self._step, "executed": stands.done, "best_val": stands.best}
         entries, head = chain.head(self.store, self.run_id)
         self.log_dir.write_checkpoint(
             {"at": now(), **position, "attempt": self.journal.attempt, "entries": entries, "chain": head}
@@ -276,16 +271,6 @@ class Attempt:
             attempt=self.journal.attempt, candidate=candidate.content_hash, task=task, split=split,
             occurrence=occurrence,
         )  # fmt: skip
-
-    def on_trial(self, trial: TrialRecord) -> None:
-        """Called after each trial that was executed."""
-        self._done += 1
-        self._errors += trial.score is None
-        if trial.cost_usd is not None:
-            self._cost = (self._cost or 0.0) + trial.cost_usd
-        if trial.score is None:
-            self._note("warning", f"{trial.key.task} ({trial.key.split}): {trial.error}")
-        self._show()
 
     # -- what the search tells
 
@@ -326,7 +311,7 @@ class Attempt:
                 "created_at": now(),
             }
         )
-        self._note("warning", f"iteration {event.iteration}: {event.reason}")
+        self.log.caution(f"iteration {event.iteration}: {event.reason}")
 
     def _judged(self, event: Judged) -> None:
         status = CandidateStatus.ACCEPTED if event.accepted else CandidateStatus.REJECTED
@@ -351,10 +336,9 @@ class Attempt:
         self.journal.add_point("frontier", event.spent, len(frontier), now())
         self.log_dir.write_candidate(self.store, self._ids[event.number])
         if event.best:
-            self._best = event.mean
             self.journal.add_point("best_val", event.spent, event.mean, now())
-            self._note("info", f"candidate {event.number} leads with {event.mean:.3f} on val")
-        self._show()
+            self.log.tell(f"candidate {event.number} leads with {event.mean:.3f} on val")
+            self.meter.show(best=event.mean)
 
     # -- saying so
 
@@ -374,16 +358,6 @@ class Attempt:
             no_improvement=config.no_improvement, strategy=config.strategy,
             program=target if isinstance(target, ProgramTarget) else None,
         )  # fmt: skip
-
-    def _note(self, level: str, message: str) -> None:
-        message = self.store.redactor.text(message)
-        self.journal.add_event(now(), level, message)
-        self.watch.note(level, message)
-
-    def _show(self, doing: str = "") -> None:
-        self.watch.progress(
-            Progress(self._phase, self._done, self._total, self._baseline, self._best, self._cost, self._errors, doing)
-        )
 
 
 _HEARD: dict[type, Callable[[Attempt, Any], None]] = {

@@ -6,8 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from rollout_local.domain.run import Phase
 
@@ -61,6 +61,39 @@ def told_while(say: Callable[[float], None], after: Sequence[float] = TOLD_AFTER
     finally:
         done.set()
         thread.join()
+
+
+class Meter:
+    """Counts what a run has done in its phase, and shows it to who watches. Called from any thread."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._lock = threading.Lock()
+        self._shown = Progress(Phase.BASELINE, 0, 0, None, None, None, 0)
+
+    @property
+    def shown(self) -> Progress:
+        """Where the run stands."""
+        return self._shown
+
+    def show(self, doing: str = "", **changes: Any) -> None:
+        """Say where the run stands, with `changes` to the fields of `Progress`."""
+        with self._lock:
+            self._shown = shown = replace(self._shown, doing=doing, **changes)
+        self._watch.progress(shown)
+
+    def count(self, score: float | None, cost_usd: float | None) -> None:
+        """One more execution has ended, and what it cost; without a score it is an error."""
+        with self._lock:
+            before = self._shown
+            self._shown = shown = replace(
+                before,
+                done=before.done + 1,
+                errors=before.errors + (score is None),
+                cost_usd=before.cost_usd if cost_usd is None else (before.cost_usd or 0.0) + cost_usd,
+                doing="",
+            )
+        self._watch.progress(shown)
 
 
 class Silent:

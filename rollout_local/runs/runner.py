@@ -28,7 +28,7 @@ from rollout_local.planning.setup import Setup, accept_inputs, check_unchanged, 
 from rollout_local.providers.concurrency import Pace
 from rollout_local.providers.cost import Spend
 from rollout_local.providers.failures import Patience
-from rollout_local.recordings import Recording, RecordMode, open_recording
+from rollout_local.recordings import Gate, Recording, RecordMode, open_recording
 from rollout_local.redaction import Redactor
 from rollout_local.runs.answers import Answers
 from rollout_local.runs.divergence import History
@@ -38,8 +38,9 @@ from rollout_local.runs.heartbeat import heed, holding
 from rollout_local.runs.log_dir import LogDir
 from rollout_local.runs.phases import Attempt
 from rollout_local.runs.process_state import Surroundings, surroundings
-from rollout_local.runs.progress import Silent, Watch
+from rollout_local.runs.progress import Meter, Silent, Watch
 from rollout_local.runs.reflection import Reflector
+from rollout_local.runs.run_log import RunLog
 from rollout_local.stop import StopFlag
 from rollout_local.store import lifecycle, reads
 from rollout_local.store.journal import BYPASS, STRAY, Journal, TrialRecord
@@ -150,47 +151,50 @@ class _Runner:
 
     def run(self, *, fresh: bool, taken_over: Sequence[str]) -> Outcome:
         anew = fresh or self.row["attempt"] == 0
-        with self._recording(self.row["attempt"] + anew) as (recording, wire):
-            attempt = self._begin(anew=anew)
-            journal = Journal(self.store, self.run_id, attempt)
+        attempt = int(self.row["attempt"]) + anew
+        log = RunLog(Journal(self.store, self.run_id, attempt), self.watch)
+        spend = self._spend(log, fresh=anew)
+        wire = Wire(spend.settle, Answers(log.caution).heard)
+        with self._recording(log.journal, wire, self._gate(spend), fresh=anew) as recording:
+            self._begin(attempt, anew=anew)
             if taken_over:
                 accept_inputs(self.store, self.run_id, self.setup)
             for name in taken_over:
-                journal.add_event(now(), "warning", f"went on although the {name} changed (--accept-changed {name})")
+                log.caution(f"went on although the {name} changed (--accept-changed {name})")
             at, files = (self.run_id, attempt), filter(None, (self.store.path, recording.path))
             with (
                 environment.during(self.setup.config, *at), surroundings(files) as before,
                 placed(self.setup, self.folder, recording, self.stop, at) as self.target,
             ):  # fmt: skip
-                outcome = self._work(journal, recording, wire, before, fresh=anew)
-            self._tell_strays(journal, recording.strays)
-            recording.partial |= outcome.status is not RunStatus.COMPLETED
+                attempted = self._attempt(log, recording, wire, spend, fresh=anew)
+                outcome = self._work(attempted, before, fresh=anew)
+            self._tell_strays(log, recording.strays)
+            if outcome.status is not RunStatus.COMPLETED:
+                recording.break_off()
         return outcome
 
-    def _begin(self, *, anew: bool) -> int:
-        number = int(self.row["attempt"])
+    def _begin(self, attempt: int, *, anew: bool) -> None:
+        here: dict[str, Any] = {"pid": os.getpid(), "host": socket.gethostname(), "at": now()}
         if anew:
-            number = lifecycle.begin_attempt(
-                self.store, self.run_id, pid=os.getpid(), host=socket.gethostname(), at=now()
-            )
-        lifecycle.take(self.store, self.run_id, number, pid=os.getpid(), host=socket.gethostname(), at=now())
-        return number
+            lifecycle.begin_attempt(self.store, self.run_id, **here)
+        lifecycle.take(self.store, self.run_id, attempt, **here)
 
     @contextlib.contextmanager
-    def _recording(self, attempt: int) -> Iterator[tuple[Recording, Wire]]:
-        config, wire = self.setup.config, Wire()
-        name = None if config.no_recording else self._recording_name(attempt)
+    def _recording(self, journal: Journal, wire: Wire, gate: Gate, *, fresh: bool) -> Iterator[Recording]:
+        config = self.setup.config
+        name = None if config.no_recording else self._recording_name(journal.attempt)
         path = None if name is None else self.folder / name
         if path is not None and config.record_mode != "none":
             _make_place(path, held_by_another=self.lease.from_stopped)
         with open_recording(
             path, RecordMode(config.record_mode), ignore_fields=config.ignore_fields, engine="litellm",
             versions=versions(), allow_hosts=config.allow_hosts if config.offline else None, sink=wire,
-            lease=str(self.lease.token), strict=self.strict, redactor=self.store.redactor,
+            gate=gate, partial=not fresh and journal.has_trials(), lease=str(self.lease.token), strict=self.strict,
+            redactor=self.store.redactor,
         ) as recording:  # fmt: skip
             lifecycle.set_recording(self.store, self.run_id, name)
             recording.adopt(asked_at_import(self.folder))
-            yield recording, wire
+            yield recording
 
     def _log_dir(self) -> LogDir:
         return LogDir(self.folder / (self.setup.config.log_dir or self.row["log_dir"] or "."), self.store.redactor)
@@ -203,17 +207,15 @@ class _Runner:
         name = "recording.yaml" if attempt <= 1 else f"recording-{attempt}.yaml"
         return f"{config.log_dir or self.row['log_dir']}/{name}"
 
-    def _work(
-        self, journal: Journal, recording: Recording, wire: Wire, before: Surroundings, *, fresh: bool
-    ) -> Outcome:
-        attempt = self._attempt(journal, recording, wire, fresh=fresh)
+    def _work(self, attempt: Attempt, before: Surroundings, *, fresh: bool) -> Outcome:
+        log = attempt.log
         try:
             if not _is_served(self.row, fresh=fresh):
                 endpoint.record_description(self.setup.target)
             result = attempt.run()
         except StopSearch as reason:
             attempt.evaluator.drain()
-            return self._stopped(journal, before.closed() or reason)
+            return self._stopped(log.journal, before.closed() or reason)
         except Exception as error:
             changed = before.put_back()
             attempt.evaluator.drain()
@@ -222,24 +224,19 @@ class _Runner:
                     f"the target changed {changed}, which the run itself works with ({type(error).__name__}: {error}); "
                     "it was put back: let the target leave it as it is, and go on"
                 )
-                return self._stopped(journal, Paused(msg, reason="error"))
-            self._settle(journal, RunStatus.FAILED, StopReason.ERROR, f"{type(error).__name__}: {error}")
+                return self._stopped(log.journal, Paused(msg, reason="error"))
+            self._settle(log.journal, RunStatus.FAILED, StopReason.ERROR, f"{type(error).__name__}: {error}")
             raise
-        return self._settle(journal, RunStatus.COMPLETED, result.stop_reason, _ENDINGS[result.stop_reason])
+        return self._settle(log.journal, RunStatus.COMPLETED, result.stop_reason, _ENDINGS[result.stop_reason])
 
-    def _attempt(self, journal: Journal, recording: Recording, wire: Wire, *, fresh: bool) -> Attempt:
-        """Everything that one attempt needs, put together."""
+    def _spend(self, log: RunLog, *, fresh: bool) -> Spend:
         config = self.setup.config
-        spend = Spend(
-            config.max_cost,
-            0.0 if fresh else self.row["cost_usd"] or 0.0,
-            config.prices,
-            partial(self._unpriced, journal),
-            partial(self._estimated, journal),
-        )
-        wire.listeners = (spend.settle, Answers(partial(self._warn, journal)).heard)
-        recording.gate = self._gate(spend)
-        recording.partial = not fresh and journal.has_trials()
+        spent = 0.0 if fresh else self.row["cost_usd"] or 0.0
+        return Spend(config.max_cost, spent, config.prices, partial(self._unpriced, log), partial(_estimated, log))
+
+    def _attempt(self, log: RunLog, recording: Recording, wire: Wire, spend: Spend, *, fresh: bool) -> Attempt:
+        """Everything that one attempt needs, put together."""
+        config, journal, meter = self.setup.config, log.journal, Meter(self.watch)
         shared: dict[str, Any] = {
             "journal": journal, "stop": self.stop, "make_id": new_id, "prices": config.prices,
             "replaying": config.record_mode == "none", "patience": Patience(outage=config.patience),
@@ -247,21 +244,17 @@ class _Runner:
         }  # fmt: skip
         evaluator = Evaluator(
             executor=Executor(self.target, recording, wire, config.timeout), specs=self.setup.specs,
-            retry_unscored=not _is_served(self.row, fresh=fresh), pace=self._pace(journal),
-            on_trial=self._counting(journal, recording), reuse=config.reuse, spend=spend,
+            retry_unscored=not _is_served(self.row, fresh=fresh), pace=self._pace(log),
+            on_trial=self._counting(log, meter, recording), reuse=config.reuse, spend=spend,
             model=config.task_model, **shared,
         )  # fmt: skip
         reflector = Reflector(
             wire=wire, answerable=recording.can_answer, model=config.reflection_model,
             timeout=config.reflection_timeout, **shared,
         )  # fmt: skip
-        attempt = Attempt(
-            self.store, self.run_id, self.setup, journal, evaluator, reflector, self.watch, self._log_dir()
-        )
-        self._on_trial = attempt.on_trial
-        return attempt
+        return Attempt(self.store, self.run_id, self.setup, journal, evaluator, reflector, log, meter, self._log_dir())
 
-    def _gate(self, spend: Spend) -> Callable[[str, object, str], None]:
+    def _gate(self, spend: Spend) -> Gate:
         """What every request passes before it is sent, and paid for."""
 
         def gate(scope: str, request: object, url: str) -> None:
@@ -284,42 +277,34 @@ class _Runner:
             msg = f"--max-seconds {limit:g} have passed; raise it and go on"
             raise Paused(msg, reason="time_limit")
 
-    def _pace(self, journal: Journal) -> Pace:
+    def _pace(self, log: RunLog) -> Pace:
         def changed(allowed: int) -> None:
             lifecycle.set_concurrency(self.store, self.run_id, allowed)
-            journal.add_event(now(), "info", f"{allowed} trials at once (the provider asks for fewer, or recovered)")
-            self.watch.note("info", f"{allowed} trials at once")
+            log.tell(f"{allowed} trials at once (the provider asks for fewer, or recovered)")
 
         return Pace(self.setup.config.concurrency, changed)
 
-    def _unpriced(self, journal: Journal, model: str) -> None:
+    def _unpriced(self, log: RunLog, model: str) -> None:
         if self.setup.config.max_cost is not None:
-            message = f"the price of {model} is not known, so its calls count nothing; give --price {model}=IN,OUT"
-            self._warn(journal, message)
+            log.caution(f"the price of {model} is not known, so its calls count nothing; give --price {model}=IN,OUT")
 
-    def _estimated(self, journal: Journal, model: str) -> None:
-        message = f"{model} tells no usage (a stream needs include_usage), so its cost is estimated from characters"
-        self._warn(journal, message)
-
-    def _warn(self, journal: Journal, message: str, **context: object) -> None:
-        journal.add_event(now(), "warning", message, context or None)
-        self.watch.note("warning", message)
-
-    def _counting(self, journal: Journal, recording: Recording) -> Callable[[TrialRecord], None]:
+    def _counting(self, log: RunLog, meter: Meter, recording: Recording) -> Callable[[TrialRecord], None]:
         def count(trial: TrialRecord) -> None:
             self.executed += 1
-            self._on_trial(trial)
+            if trial.score is None:
+                log.caution(f"{trial.key.task} ({trial.key.split}): {trial.error}")
+            meter.count(trial.score, trial.cost_usd)
             for sentence in recording.bypasses.news():
-                self._warn(journal, sentence, about=BYPASS)
+                log.caution(sentence, about=BYPASS)
 
         return count
 
-    def _tell_strays(self, journal: Journal, strays: Sequence[str]) -> None:
+    def _tell_strays(self, log: RunLog, strays: Sequence[str]) -> None:
         if strays:
             message = (
                 f"{len(strays)} requests that no trial made were not recorded, and failed: {', '.join(strays[:3])}"
             )
-            self._warn(journal, message, about=STRAY)
+            log.caution(message, about=STRAY)
 
     def _stopped(self, journal: Journal, reason: StopSearch) -> Outcome:
         if isinstance(reason, LeaseLost):
@@ -362,6 +347,10 @@ class _Runner:
             lifecycle.end_attempt(self.store, self.run_id, journal.attempt, status, at)
             journal.add_event(at, "info" if status is RunStatus.COMPLETED else "warning", f"{status}: {message}")
         return Outcome(self.run_id, status, reason, message, self.executed, interrupted)
+
+
+def _estimated(log: RunLog, model: str) -> None:
+    log.caution(f"{model} tells no usage (a stream needs include_usage), so its cost is estimated from characters")
 
 
 _ENDINGS: dict[StopReason, str] = {

@@ -64,8 +64,8 @@ def search(spec: SearchSpec, signals: Signals) -> SearchResult:
 def _search(spec: SearchSpec, signals: Signals) -> SearchResult:
     inputs = inputs_of(spec, signals)
     train, val = inputs.train, inputs.val
-    listener = Listener(spec, signals, train)
     budget = Budget(spec.budget)
+    listener = Listener(spec, signals, train, budget)
     arguments = table().loaded(spec.arguments)
     if arguments.get("track_best_outputs"):
         arguments["track_stats"] = True  # GEPA asserts it; the store has both anyway
@@ -84,7 +84,6 @@ def _search(spec: SearchSpec, signals: Signals) -> SearchResult:
         "seed": spec.seed,
         "gepa_kwargs": {**below, "callbacks": [listener], "stop_callbacks": [listener.is_done]},
     })  # fmt: skip
-    listener.budget = budget
     with quiet(), components_in_order(), dspy.context(callbacks=[_Gate(budget, signals, listener)]):
         try:
             optimizer.compile(inputs.module, trainset=train, valset=val)
@@ -165,10 +164,11 @@ class _Pending:
 class Listener:
     """Hears GEPA's callbacks and turns them into our events; numbers candidates in the order of proposal."""
 
-    def __init__(self, spec: SearchSpec, signals: Signals, train: Tickets) -> None:
+    def __init__(self, spec: SearchSpec, signals: Signals, train: Tickets, budget: Budget) -> None:
         self._spec = spec
         self._signals = signals
         self._train = train
+        self._budget = budget
         self._numbers: dict[str, int] = {spec.baseline.content_hash: 0}
         self._candidates: list[Candidate] = [spec.baseline]
         self._by_index: dict[int, int] = {0: 0}
@@ -184,7 +184,6 @@ class Listener:
         self._improved_at = 0
         self.best = 0
         self.stop_reason = StopReason.BUDGET_SPENT
-        self.budget: Budget | None = None
 
     @property
     def baseline(self) -> Candidate:
@@ -282,8 +281,7 @@ class Listener:
         better = mean > self._best_mean
         if better:
             self._best_mean, self.best, self._improved_at = mean, number, self._iteration
-        spent = self.budget.spent if self.budget else 0
-        self._signals.emit(Validated(number, mean, better, spent))
+        self._signals.emit(Validated(number, mean, better, self._budget.spent))
 
     def on_candidate_accepted(self, event: CandidateAcceptedEvent) -> None:
         """A proposal joined the pool."""

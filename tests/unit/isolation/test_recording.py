@@ -122,11 +122,9 @@ def test_every_way_to_ask_is_recorded_and_replayed_as_in_the_run_s_own_process(
     assert b"0123456789abcdef" not in (tmp_path / "recording.yaml").read_bytes()
     before = asked.calls()["total"]
     assert before == calls * 2 + 1
-    with open_recording(tmp_path / "recording.yaml", "none") as recording:
-        recording.partial = True
+    with open_recording(tmp_path / "recording.yaml", "none", partial=True) as recording:
         assert outputs(Executor(same, recording, Wire())) == apart
-    with isolating(ASKING, mode="none") as place:
-        place.recording.partial = True
+    with isolating(ASKING, mode="none", settings={"partial": True}) as place:
         assert outputs(place.executor) == apart
         with pytest.raises(
             RecordingMiss, match=r"A replay opens no sockets, but something tried to reach 127\.0\.0\.1:1"
@@ -172,8 +170,7 @@ def test_what_the_gate_raises_ends_the_run_even_where_the_target_swallows_it(
     def gate(*_: Any) -> None:
         raise reason
 
-    with isolating(ASKING) as place:
-        place.recording.gate = gate
+    with isolating(ASKING, settings={"gate": gate}) as place:
         with pytest.raises(Paused) as caught:
             place.run("plain")
         assert caught.value is reason

@@ -81,9 +81,8 @@ def test_a_file_with_wider_modes_is_narrowed_when_it_is_continued(ask, path):
 
 
 def test_the_line_is_on_disk_before_the_caller_sees_the_answer(ask, path):
-    with open_recording(path) as recording:
-        seen = []
-        recording.sink = lambda _: seen.append(path.read_bytes().count(b"\n- "))
+    seen = []
+    with open_recording(path, sink=lambda _: seen.append(path.read_bytes().count(b"\n- "))):
         ask({"a": 1})
         assert path.read_bytes().count(b"\n- ") == 1
         ask({"a": 2})

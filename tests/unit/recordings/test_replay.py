@@ -448,13 +448,12 @@ def test_the_gate_stops_real_requests_and_not_replayed_ones(ask, path, provider)
 
     with open_recording(path):
         ask({"a": 1})
-    with open_recording(path) as recording:
-        recording.gate = gate
+    with open_recording(path, gate=gate) as recording:
         ask({"a": 1})
         with pytest.raises(Stop):
             ask({"a": 2})
         assert recording.in_flight("") == 0
-        recording.gate = lambda scope, body, url: None
+    with open_recording(path, gate=lambda scope, body, url: None):
         ask({"a": 2})
     assert provider.count == 2
 

@@ -28,7 +28,7 @@ from rollout_local.errors import Cancelled, LeaseLost, Paused, ProviderError, St
 from rollout_local.planning import endpoint as endpoints
 from rollout_local.providers.cost import Spend
 from rollout_local.providers.failures import Patience
-from rollout_local.recordings import RecordMode, current, open_recording
+from rollout_local.recordings import RecordMode, open_recording
 from rollout_local.redaction import Redactor
 from rollout_local.runs.evaluation import Ask, Evaluator
 from rollout_local.runs.execution import Executor, Wire
@@ -75,11 +75,13 @@ def evaluating(store: Store) -> Callable[..., Any]:
     def start(function: Callable[..., Any], path: Path | None = None, **settings: Any) -> Iterator[Any]:
         journal, wire = given_run(store), Wire()
         target = FunctionTarget(function, id="t", kind=TargetKind.PROMPT, description="", baseline=CANDIDATE)
-        timeout = settings.pop("timeout", None)
-        with open_recording(path, RecordMode.NEW_EPISODES, sink=wire) as recording:
+        timeout, gate = settings.pop("timeout", None), settings.pop("gate", None)
+        settings.setdefault("stop", StopFlag())
+        settings.setdefault("on_trial", lambda trial: None)
+        with open_recording(path, RecordMode.NEW_EPISODES, sink=wire, gate=gate) as recording:
             evaluator = Evaluator(
-                executor=Executor(target, recording, wire, timeout), specs=[SPEC], journal=journal, stop=StopFlag(),
-                on_trial=lambda trial: None, make_id=new_id, patience=QUICK, dice=random.Random(0), **settings,
+                executor=Executor(target, recording, wire, timeout), specs=[SPEC], journal=journal,
+                make_id=new_id, patience=QUICK, dice=random.Random(0), **settings,
             )  # fmt: skip
             yield evaluator, journal
 
@@ -252,18 +254,20 @@ def test_a_limit_that_is_met_in_a_thread_of_the_target_ends_the_run(
     evaluating: Any, simulate: Callable[..., Simulator], how: Callable[..., str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     target = asking(simulate().url)
-    with evaluating(lambda task, candidate: how(lambda: target(task, candidate))) as (evaluator, journal):
-        current.recording().gate = partial(_refuse, evaluator)
+    stop = StopFlag()
+    with evaluating(
+        lambda task, candidate: how(lambda: target(task, candidate)), stop=stop, gate=partial(_refuse, stop)
+    ) as (evaluator, journal):
         with pytest.raises(Paused, match="a limit"):
             evaluator.evaluate(ask())
         assert journal.find(ask().key) is None
     assert "Traceback" not in "".join(capfd.readouterr())
 
 
-def _refuse(evaluator: Evaluator, *_: Any) -> None:
+def _refuse(stop: StopFlag, *_: Any) -> None:
     """As the gate of a run."""
-    evaluator.stop.stop(Paused("a limit"))
-    evaluator.stop.check()
+    stop.stop(Paused("a limit"))
+    stop.check()
 
 
 def test_where_no_score_is_needed_the_pass_goes_on_and_a_later_try_supersedes(
@@ -533,10 +537,9 @@ def test_what_a_target_raised_is_handed_on_and_told_without_the_secret_in_it(eva
         msg = f"no login with {key}"
         raise ValueError(msg)
 
-    with evaluating(target) as (evaluator, journal):
+    told: list[Any] = []
+    with evaluating(target, on_trial=told.append) as (evaluator, journal):
         journal.store.redactor = Redactor({"A_TOKEN": KEY})
-        told: list[Any] = []
-        evaluator.on_trial = told.append
         graded = evaluator.evaluate(ask())
     said = "the target raised ValueError: no login with [redacted]"
     assert (graded.feedback, told[0].error, row(journal)["error"]) == (said, said, said)
