@@ -69,25 +69,42 @@ def read_table(source: str, columns: Columns, name: str, folder: Path | None = N
 
     Raises `InputError` for missing columns, damaged or uneven rows, names that occur twice, no rows at all.
     """
-    scheme, _, address = source.partition(":")
-    if scheme not in SOURCES or not address:
-        scheme, address = Path(source).suffix.lower().removeprefix("."), source
-    if scheme not in SOURCES:
-        msg = f'the source "{source}" is not one of {", ".join(f"{name}:…" for name in SOURCES)}'
-        raise InputError(msg)
+    scheme, address = _parts(source)
     kind = SOURCES[scheme]
     place = str(folder / address) if folder is not None and scheme in TABLE_FILES else address
     _check_columns(kind, place, columns)
-    rows = list(islice(kind.rows(place, columns), columns.limit))
-    if not rows:
-        msg = f"{address} has no rows; there is nothing to make tasks of"
-        raise InputError(msg)
+    rows = _some(islice(kind.rows(place, columns), columns.limit), address)
     slug = safe_name(name, "dataset")
     tasks = _tasks(rows, columns, text_only=kind.text_only)
     if columns.drop_duplicates:
         first = {content_hash(task.question): task for task in reversed(tasks)}
         tasks = tuple(task for task in tasks if first[content_hash(task.question)] is task)
     return Dataset(name=slug, slug=slug, tasks=tasks)
+
+
+def rows_of(source: str) -> list[Row]:
+    """The rows of a source as they are, each with the place where it stands. Raises `InputError` as `read_table`."""
+    scheme, address = _parts(source)
+    return _some(SOURCES[scheme].rows(address, Columns()), address)
+
+
+def _some(rows: Iterator[Row], address: str) -> list[Row]:
+    found = list(rows)
+    if not found:
+        msg = f"{address} has no rows; there is nothing to make tasks of"
+        raise InputError(msg)
+    return found
+
+
+def _parts(source: str) -> tuple[str, str]:
+    """Scheme and address; a file's suffix is its scheme where none is given."""
+    scheme, _, address = source.partition(":")
+    if scheme not in SOURCES or not address:
+        scheme, address = Path(source).suffix.lower().removeprefix("."), source
+    if scheme not in SOURCES:
+        msg = f'the source "{source}" is not one of {", ".join(f"{name}:…" for name in SOURCES)}'
+        raise InputError(msg)
+    return scheme, address
 
 
 def table_name(source: str) -> str:

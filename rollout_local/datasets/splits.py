@@ -49,13 +49,18 @@ def read_splits(path: Path | str) -> dict[str, list[str]]:
     return raw
 
 
+def splits_text(split: Split) -> str:
+    """The content of a splits file."""
+    text = json.dumps({name: list(split.names(name)) for name in SPLITS}, ensure_ascii=False, indent=2)
+    return f"{text}\n"
+
+
 def write_splits(split: Split, path: Path | str) -> None:
     """Write a splits file that `read_splits` reads back, in one move."""
     file = Path(path)
     staged = file.with_name(f".{file.name}.{os.getpid()}")
-    text = json.dumps({name: list(split.names(name)) for name in SPLITS}, ensure_ascii=False, indent=2)
     try:
-        staged.write_text(f"{text}\n", encoding="utf-8")
+        staged.write_text(splits_text(split), encoding="utf-8")
         staged.replace(file)
     except OSError as error:
         msg = f"{file} cannot be written: {error.strerror or error}"

@@ -137,14 +137,22 @@ def _recording(config: RunConfig) -> DryRunFinding:
 
 
 def _keys(config: RunConfig) -> Iterator[DryRunFinding]:
-    problem = reflection_key_problem(config)
-    if problem is not None and config.record_mode != "none":
+    is_live = config.record_mode != "none"
+    problem = reflection_key_problem(config) if is_live else None
+    if problem is not None:
         yield {"check": "keys", "status": "fail", "detail": problem}
-    asked = ((config.reflection_model, config.reflection_api_base), (config.task_model, config.task_api_base))
-    for model, address in dict.fromkeys(asked):
-        if model is not None:
-            state = "set" if key_of(model) else "not set" if address is None else f"not set, nor needed at {address}"
-            yield _ok("keys", f"{key_variable(model)} for {model} is {state}")
+    reflection, task = (config.reflection_model, config.reflection_api_base), (config.task_model, config.task_api_base)
+    for model, address in dict.fromkeys([task] if problem else [reflection, task]):
+        if model is None:
+            continue
+        told = f"{key_variable(model)} for {model}"
+        if key_of(model):
+            yield _ok("keys", f"{told} is set")
+        elif address is not None or not is_live:
+            yield _ok("keys", f"{told} is not set, nor needed {f'at {address}' if is_live else 'in a replay'}")
+        else:
+            missing = f"{told} is not set; set it, unless the target brings a key of its own"
+            yield {"check": "keys", "status": "warn", "detail": missing}
 
 
 def _budget(setup: Setup) -> Iterator[DryRunFinding]:

@@ -177,3 +177,93 @@ def test_a_helpful_reply_passes_the_verifier() -> None:
     reply = "You can have your refund for thirty days; we pay it to the original payment method."
     task = dataset.by_name["refund-cracked-teapot"]
     assert grade([read_spec(STARTER / "verifier.json")], task, AgentResult(output=reply)).passed
+
+
+# -- around a table of the user's
+
+TOPICS = ("Bug", "Feature", "Question")
+ROWS = "".join(
+    f"{number},{' '.join(f'word{number * 7 + place}' for place in range(6))},{TOPICS[number % 3]}\n"
+    for number in range(30)
+)
+
+
+def table(folder: Path, header: str = "id,text,label", rows: str = ROWS, name: str = "tickets.csv") -> str:
+    (folder / name).write_text(f"{header}\n{rows}", encoding="utf-8")
+    return name
+
+
+def test_a_starter_is_written_around_a_table_and_its_commands_work(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = start("mine", "--from", table(folder))
+    assert 'The question is the column "text", the expected answer "label", which has 3 labels' in said
+    assert {file.name for file in (folder / "mine").iterdir()} == {
+        "tickets.csv", "target.py", "verifier.json", "splits.json", "README.md",
+    }  # fmt: skip
+    assert (folder / "mine" / "tickets.csv").read_bytes() == (folder / "tickets.csv").read_bytes()
+    lines = [line for line in said.splitlines() if line.startswith("rollout ")]
+    readme = (folder / "mine" / "README.md").read_text(encoding="utf-8")
+    assert "$" not in readme
+    assert all(f"   {line}\n" in readme for line in lines)
+    monkeypatch.chdir(folder / "mine")
+    parts = read_splits("splits.json")
+    assert {name: len(names) for name, names in parts.items()} == {"train": 18, "val": 6, "holdout": 6}
+    there = ["--task-api-base", "http://127.0.0.1:9/v1", "--reflection-api-base", "http://127.0.0.1:9/v1"]
+    result = CliRunner().invoke(cli, [*shlex.split(lines[0])[1:], *there])
+    assert result.exit_code == 0, result.output
+    assert "train 18, val 6, holdout 6" in result.output
+
+
+def test_the_baseline_names_the_labels_and_the_verifier_wants_one_of_them(folder: Path) -> None:
+    start("mine", "--from", table(folder))
+    assert 'BASELINE = "Answer with the label of the message: one of Bug, Feature, Question."' in (
+        folder / "mine" / "target.py"
+    ).read_text(encoding="utf-8")
+    spec = read_spec(folder / "mine" / "verifier.json")
+    assert [check.type for check in spec.checks] == ["equals", "contains"]
+
+
+def test_answers_that_do_not_come_again_are_compared_by_likeness(folder: Path) -> None:
+    rows = "".join(json.dumps({"question": f"why {n} {n * n}?", "answer": f"because {n}"}) + "\n" for n in range(12))
+    (folder / "asked.jsonl").write_text(rows, encoding="utf-8")
+    start("mine", "--from", "asked.jsonl")
+    assert [check.type for check in read_spec(folder / "mine" / "verifier.json").checks] == ["contains", "similarity"]
+
+
+def test_columns_that_are_named_are_taken(folder: Path) -> None:
+    said = start("mine", "--from", table(folder, "id,a,b"), "--instruction", "a", "--expected", "b")
+    assert '"a", the expected answer "b"' in said
+    said = start("other", "--from", table(folder, "id,a,b"))
+    assert '"a", the expected answer "b"' in said  # by what is in them
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "arguments", "said"),
+    [
+        ("id,a,b", "".join(f"{n},x{n},y{n}\n" for n in range(9)), [],
+         "which column is the question and which the expected answer cannot be told from the columns (id, a, b); give"),
+        ("id,text,label", ROWS, ["--expected", "lable"], 'has no column "lable"; the columns are id, text, label'),
+        ("id,text,label", "1,one,A\n2,two,B\n", [], "has 2 rows; a search needs 6 at least"),
+        ("id,text,label", "", [], "has no rows"),
+        ("id,text,label", ROWS + "31,,Bug\n", [], 'tickets.csv:32: has neither "instruction" nor "input"'),
+    ],
+)  # fmt: skip
+def test_a_table_that_makes_no_starter_is_refused_and_nothing_is_written(
+    folder: Path, header: str, rows: str, arguments: list[str], said: str
+) -> None:
+    assert said in refusal("mine", "--from", table(folder, header, rows), *arguments)
+    assert not (folder / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--from", "gone.csv"], "gone.csv does not exist; give a file of csv, json, jsonl, parquet, tsv"),
+        (["--from", "notes.md"], "notes.md is no table; give a file of csv"),
+        (["--expected", "label"], "--instruction and --expected name columns of a table; give it with --from TABLE"),
+    ],
+)
+def test_what_is_no_table_is_refused(folder: Path, arguments: list[str], said: str) -> None:
+    (folder / "notes.md").write_text("# notes\n", encoding="utf-8")
+    assert said in refusal("mine", *arguments)
