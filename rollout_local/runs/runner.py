@@ -358,7 +358,7 @@ _ENDINGS: dict[StopReason, str] = {
     StopReason.PLAN_DONE: "the optimizer has done all that it had planned; the rest of the budget was not needed",
     StopReason.SCORE_REACHED: "the score asked for (--stop-at) is reached",
     StopReason.NO_IMPROVEMENT: "no improvement for as long as --no-improvement allows",
-    StopReason.NO_PROPOSALS: "the reflection model gave no usable text; "
+    StopReason.NO_PROPOSALS: "the reflection model gave no usable text, or the same to the same question; "
     "look at `rollout optimize logs`, or name another --reflection-model",
 }
 

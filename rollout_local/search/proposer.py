@@ -26,6 +26,7 @@ from rollout_local.search.replies import FIELD, is_complete, is_cut_short, lines
 from rollout_local.search.unusable import cut_by, problem, remembering
 
 FAILURES_IN_A_ROW = 3
+SAME_TEXT = "the reflection model gave the same text back"
 CUT_SHORT = "was cut off in the middle of a sentence; a larger max_tokens with --reflection-param may help"
 
 Reflect = Callable[[str, int, Callable[[], Any]], Any]
@@ -76,7 +77,7 @@ class Remembered:
                 texts[name] = text
                 self._failures.reset()
             else:
-                self._failures.add(name, reason)
+                self._failures.add(name, reason, asked_before=occurrence > 0)
         return texts
 
 
@@ -85,7 +86,11 @@ class _RememberedBuiltin(Remembered, InstructionProposer):  # type: ignore[misc]
 
 
 class Failures:
-    """Failed proposals in a row; too many end the search, since going on would only spend the budget."""
+    """Failed proposals in a row; too many end the search, since going on would only spend the budget.
+
+    That a model sees nothing to change on one minibatch says nothing of the next: the parent's own text is a failure
+    only where the same question was put before.
+    """
 
     def __init__(self, on_failure: OnFailure) -> None:
         self._on_failure = on_failure
@@ -95,9 +100,9 @@ class Failures:
         """A usable text came."""
         self._count = 0
 
-    def add(self, component: str, reason: str) -> None:
+    def add(self, component: str, reason: str, *, asked_before: bool) -> None:
         """Tell of a failure; raises `NoProposals` after the last one allowed."""
-        self._count += 1
+        self._count = 0 if reason == SAME_TEXT and not asked_before else self._count + 1
         self._on_failure(component, reason)
         if self._count >= FAILURES_IN_A_ROW:
             msg = f"the reflection model gave no usable text {self._count} times in a row (the last: {reason})"
@@ -147,7 +152,7 @@ class Proposer(InstructionProposer):  # type: ignore[misc]
         if reason is None:
             self._failures.reset()
             return str(reply["text"])
-        self._failures.add(component, reason)
+        self._failures.add(component, reason, asked_before=occurrence > 0)
         return None
 
     def _ask(
@@ -200,7 +205,7 @@ class ReadingAdapter(JSONAdapter):  # type: ignore[misc]
 
 def _unusable(text: str, parent: str) -> str | None:
     if text.strip() == parent.strip():
-        return "the reflection model gave the same text back"
+        return SAME_TEXT
     if text in ("None", "null"):  # how the adapter reads a JSON null
         return "the reflection model gave null for a text"
     return None

@@ -16,7 +16,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from rollout_local.reports.escape import one_line, visible
-from rollout_local.reports.wording import money, number, percent, signed, spread, tasks_counted, words
+from rollout_local.reports.wording import (
+    money,
+    number,
+    percent,
+    rounded_numbers,
+    signed,
+    spread,
+    tasks_counted,
+    words,
+)
 from rollout_local.ui.draw import marks
 from rollout_local.ui.heartbeat import duration, seconds
 
@@ -92,6 +101,7 @@ def environment() -> Environment:
     made.filters.update(
         num=number, signed=signed, spread=spread, percent=percent, money=dollars, words=words, short=short,
         whole=whole, pretty=pretty, clock=clock, count=count, duration=duration, took=took, tasks=tasks_counted,
+        rounded=rounded_numbers,
     )  # fmt: skip
     made.globals.update(dumbbell=marks.dumbbell, share=marks.share, ago=ago)
     return made

@@ -41,10 +41,15 @@ def around(text: str, start: int, end: int) -> str:
 
 
 def parting(expected: str, found: str, *, fold: bool) -> str:
-    """Where two texts that differ part: `they part at character 4: expected the end, found ", sure."`; from 1."""
+    """Where two texts that differ part, from 1: `; they part at character 4: expected the end, found ", sure."`.
+
+    Empty where they have nothing in common at their beginning: the texts themselves say as much.
+    """
     pairs = enumerate(zip_longest(expected, found, fillvalue=""))
     same = next(place for place, (one, other) in pairs if _fold(one, fold=fold) != _fold(other, fold=fold))
-    return f"they part at character {same + 1}: expected {_rest(expected, same)}, found {_rest(found, same)}"
+    if same == 0:
+        return ""
+    return f"; they part at character {same + 1}: expected {_rest(expected, same)}, found {_rest(found, same)}"
 
 
 def utf8(text: str) -> str:

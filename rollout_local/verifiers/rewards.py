@@ -277,7 +277,7 @@ def _in_range(value: float, task: Task) -> float:
 
 
 def _unequal(expected: str, found: str) -> str:
-    came = f"found {quote(found)}; {parting(expected, found, fold=False)}" if found else "the output is empty"
+    came = f"found {quote(found)}{parting(expected, found, fold=False)}" if found else "the output is empty"
     hint = "; only the case differs" if found.casefold() == expected.casefold() else ""
     return f"expected {quote(expected)}, {came}{hint}"
 

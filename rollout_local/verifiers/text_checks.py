@@ -110,7 +110,7 @@ def _equal_texts(value: str, text: str, params: Params) -> Outcome:
     if _cased(value, params) == _cased(text, params):
         return PERFECT
     where = parting(value, text, fold=not params.get("case_sensitive"))
-    return 0.0, f"expected {quote(value)}, found {quote(text)}; {where}"
+    return 0.0, f"expected {quote(value)}, found {quote(text)}{where}"
 
 
 def _cased(text: str, params: Params) -> str:

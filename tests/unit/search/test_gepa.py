@@ -204,6 +204,16 @@ def test_a_reflection_model_that_only_fails_ends_the_search_and_says_so(model: S
     assert server.asked == 3
 
 
+def test_a_model_that_sees_nothing_to_change_is_asked_about_other_minibatches(model: Start) -> None:
+    heard = Heard()
+    spec = make_spec("http://127.0.0.1:9/v1", budget=30)
+    server = model(lambda n: as_json(spec.baseline.text) if n < 5 else improving(n))
+    result = search(make_spec(server.url, budget=30), heard.signals())
+    assert result.stop_reason is StopReason.BUDGET_SPENT
+    assert [event.iteration for event in heard.of(ProposalFailed)] == [1, 2, 3, 4, 5]
+    assert result.best > 0
+
+
 @pytest.mark.parametrize(("name", "proposals"), [("sim-reflection-rubbish", 0), ("sim-reflection-plain", 4)])
 def test_each_attempt_at_a_proposal_is_one_request(
     simulate: Callable[..., Simulator], name: str, proposals: int

@@ -214,6 +214,18 @@ def test_the_parents_own_text_is_a_failure(model: Callable[[Answer], Model], rep
     assert told.failures == [("instructions", "the reflection model gave the same text back")]
 
 
+def test_the_same_text_back_ends_the_search_only_where_the_same_is_asked_again(
+    model: Callable[[Answer], Model],
+) -> None:
+    server, told = model(lambda _: as_json(PARENT["instructions"])), Told()
+    proposer = Proposer(told.reflect, told.failed, None)
+    minibatches = [[{**EXAMPLES[0], "Feedback": f"minibatch {number}"}] for number in range(9)]
+    assert [ask(proposer, server, examples=examples) for examples in [*minibatches, *minibatches[:2]]] == [{}] * 11
+    with pytest.raises(NoProposals, match="the same text back"):
+        ask(proposer, server, examples=minibatches[2])
+    assert len(told.failures) == server.asked == 12
+
+
 def test_three_failures_in_a_row_end_the_search(model: Callable[[Answer], Model]) -> None:
     server, told = model(lambda _: "???"), Told()
     proposer = Proposer(told.reflect, told.failed, None)
