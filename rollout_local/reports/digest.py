@@ -88,9 +88,10 @@ class Rows(TypedDict):
 
 
 FORMAT = 1
-REPORT_LEFT_OUT = frozenset(
-    {"format", "run_id", "attempt", "status", "simulated", "target_failures", "doubts", "volatile", "provisional"}
-)
+REPORT_LEFT_OUT = frozenset({
+    "format", "run_id", "attempt", "status", "simulated", "target_failures", "doubts", "repeats", "volatile",
+    "provisional",
+})  # fmt: skip
 VERDICT_LEFT_OUT = frozenset({"outcome", "more_tasks"})
 """What reports said later than format 1 and follows from what they said before, like the gate of the interval."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from rollout_local.domain.dataset import SPLITS
 from rollout_local.domain.run import Phase
-from rollout_local.reports import failures
+from rollout_local.reports import failures, steadiness
 from rollout_local.reports.blocks import Block, Case, Grid, Heading, Lines, Say, Side, Tone, diff
 from rollout_local.reports.report import Movement, Report, ScoreSummary, TaskSide, VerdictOutcome
 from rollout_local.reports.wording import money, number, percent, signed, spread, tasks_counted, words
@@ -149,6 +149,8 @@ def _spent(report: Report) -> Iterator[Block]:
     yield Grid(("target executions", "asked", "spent", "without a score"), rows, "lrrr")
     budget = report["budget"]
     yield Say(f"Search budget: {budget['asked']} asked, {budget['spent']} spent.")
+    if "repeats" in report:
+        yield Say(steadiness.sentence(report["repeats"]))
     volatile = report.get("volatile")
     if volatile:
         cost, latency = volatile["cost"], volatile["latency_ms"]

@@ -21,6 +21,7 @@ measure differently (cost, latency, times) stands under `volatile` alone. The ke
     budget                          {asked, spent}
     prompt_length                   {before, after} in characters
     doubts                          [sentence]: what makes the verdict less worth than it looks, see `doubts`
+    repeats                         {again, other_output}: executions of a text on a task that it was executed on before
     overlap                         {longest_ngram, copied_fraction, examples, in_baseline: {…}}, see `overlap`
     gates                           [{name, asked, seen, met, sentence}]
     verdict                         {outcome (promote, undecided, do_not_promote), more_tasks (that would decide it),
@@ -38,7 +39,7 @@ from typing import Literal, TypeVar, cast
 
 from rollout_local.domain.dataset import SPLITS, SplitName
 from rollout_local.domain.run import Phase, RunStatus
-from rollout_local.reports import doubts, failures, pairing
+from rollout_local.reports import doubts, failures, pairing, steadiness
 from rollout_local.reports.evidence import Evidence, gather, is_finalizing, texts_of
 from rollout_local.reports.gates import DEFAULT_CONFIDENCE, judge
 from rollout_local.reports.overlap import overlap
@@ -63,7 +64,7 @@ from rollout_local.store.schema import Store
 
 Document = TypeVar("Document")
 
-FORMAT = 2
+FORMAT = 3
 """Counts what a report says and how it is reckoned: two of one format over the same rows are the same."""
 
 
@@ -84,6 +85,7 @@ def assemble(evidence: Evidence) -> Report:
         **_decision(evidence),
         **_texts(evidence),
         "doubts": doubts.of_run(evidence),
+        "repeats": steadiness.repeats_of(evidence.trials),
     }
     report = cast("Report", rounded(found))
     report["volatile"] = _volatile(evidence)

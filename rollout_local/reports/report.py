@@ -256,6 +256,13 @@ class ReportVolatile(TypedDict):
     bypassed: NotRequired[list[str]]
 
 
+class Repeats(TypedDict):
+    """Executions of a text on a task that it was executed on before, and those that gave another output."""
+
+    again: int
+    other_output: int
+
+
 class Rescored(TypedDict):
     """What a rescored report was made with."""
 
@@ -268,6 +275,7 @@ class Report(ReportHead, Scores, Spent, Decision, Texts):
     """The whole report."""
 
     doubts: NotRequired[list[str]]
+    repeats: NotRequired[Repeats]
     volatile: NotRequired[ReportVolatile]
     rescored_from: NotRequired[Rescored]
 

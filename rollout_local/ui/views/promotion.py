@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from rollout_local.reports import steadiness
 from rollout_local.reports.report import CandidateReport, Movement, Report
 from rollout_local.reports.wording import percent
 from rollout_local.ui import actions, queries
@@ -52,6 +53,7 @@ def _shown(run: RunVisit, report: Report) -> dict[str, object]:
         "improved": moved[:MOST_CASES], "regressed": fell[:MOST_CASES],
         "left_out": max(0, len(moved) - MOST_CASES) + max(0, len(fell) - MOST_CASES),
         "best_text": _copied(report["best"]),
+        "steadiness": steadiness.sentence(report["repeats"]) if "repeats" in report else None,
     }  # fmt: skip
 
 

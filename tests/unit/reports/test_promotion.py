@@ -27,7 +27,7 @@ def test_the_report_has_its_documented_keys(improved):
         "format", "run_id", "attempt", "target", "status", "stop_reason",
         "simulated", "degraded", "degraded_why", "baseline",
         "best", "changed", "holdout", "improved", "regressed", "checks", "overfitting", "unscored", "calls", "budget",
-        "prompt_length", "overlap", "gates", "verdict", "doubts", "volatile",
+        "prompt_length", "overlap", "gates", "verdict", "doubts", "repeats", "volatile",
     }  # fmt: skip
     report = report_of(improved)
     assert set(report) == documented
