@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from rollout_local.domain.run import RunStatus
-from rollout_local.experiments import locking, manifest, replay
+from rollout_local.experiments import live, locking, manifest, replay
 from rollout_local.models import keep_libraries_offline
 from rollout_local.runs.progress import Silent
 from rollout_local.simulator import Settings, Simulator, load_script
@@ -22,7 +22,7 @@ def record(folder: Path) -> None:
     """Record one experiment and lock it."""
     with tempfile.TemporaryDirectory() as scratch, Simulator(load_script(folder / "simulator.json"), Settings()) as sim:
         servers = {"task_api_base": sim.url, "reflection_api_base": sim.url}
-        outcome = replay.record(folder, Path(scratch) / "live.db", servers, Silent())
+        outcome = live.record(folder, Path(scratch) / "live.db", servers, Silent())
         if outcome.status is not RunStatus.COMPLETED:
             sys.exit(f"{folder}: {outcome.status}: {outcome.message}")
         result = replay.lock(folder, Path(scratch) / "replay.db", Silent())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,15 +15,31 @@ from rollout_local.cli.optimize.output import print_brief
 from rollout_local.cli.options import common, database, plain, print_json, print_table
 from rollout_local.cli.watching import interruptible, shown
 from rollout_local.errors import RolloutError
+from rollout_local.reports import wording
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rollout_local.experiments.live import Cell
     from rollout_local.experiments.replay import Reproduction
-    from rollout_local.experiments.sweep import Cell, Group
+    from rollout_local.experiments.rerun import Rerun, Spread
+    from rollout_local.experiments.sweep import Group
     from rollout_local.runs.progress import Watch
+    from rollout_local.stop import StopFlag
+    from rollout_local.store.schema import Store
 
 folder_argument = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+
+
+def servers(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that name what a live run asks; each is left as it is where it is not given."""
+    for flag, what in (
+        ("--target-url", "URL of the target, where it is behind one."),
+        ("--task-api-base", "URL of a local server for the task model."),
+        ("--reflection-api-base", "URL of a local server for the reflection model."),
+    ):
+        command = click.option(flag, help=what)(command)
+    return command
 
 
 def _only_folders(_context: click.Context, _parameter: click.Parameter, paths: tuple[Path, ...]) -> list[Path]:
@@ -63,18 +79,16 @@ def new(
 
 @experiments.command()
 @folder_argument
-@click.option("--reflection-api-base", help="URL of a local server for the reflection model.")
-@click.option("--task-api-base", help="URL of a local server for the task model.")
-@click.option("--target-url", help="URL of the target, where it is behind one.")
+@servers
 @common
 def run(
     *, folder: Path, db_path: Path, as_json: bool, quiet: bool, no_color: bool, **servers: str | None
 ) -> int:  # fmt: skip
     """Run an experiment live, and record it anew in place of its recording."""
-    from rollout_local.experiments import replay
+    from rollout_local.experiments import live
 
     with shown(quiet=quiet or as_json, color=not no_color) as watch:
-        outcome = replay.record(folder, db_path, _given(servers), watch)
+        outcome = live.record(folder, db_path, _given(servers), watch)
     if as_json:
         print_json({"run_id": outcome.run_id, "status": outcome.status, "message": outcome.message})
     else:
@@ -84,9 +98,7 @@ def run(
 
 @experiments.command()
 @folder_argument
-@click.option("--reflection-api-base", help="URL of a local server for the reflection model.")
-@click.option("--task-api-base", help="URL of a local server for the task model.")
-@click.option("--target-url", help="URL of the target, where it is behind one.")
+@servers
 @common
 def sweep(
     *, folder: Path, db_path: Path, as_json: bool, quiet: bool, no_color: bool, **servers: str | None
@@ -94,13 +106,34 @@ def sweep(
     """Run every cell of the manifest's [sweep], live; again to go on where it stopped."""
     from rollout_local.experiments import sweep as library
 
-    with database(db_path, create=True) as store, shown(quiet=quiet or as_json, color=not no_color) as watch:
-        found = library.sweep(folder, store, _given(servers), watch)
+    with _live(db_path, quiet=quiet or as_json, color=not no_color) as (store, watch, stop):
+        found = library.sweep(folder, store, _given(servers), watch, stop)
     if as_json:
         print_json({"cells": [vars(cell) for cell in found], "summary": library.summary(found)})
     else:
         _print_sweep(found, library.summary(found))
     return int(any(cell.lift is None for cell in found))
+
+
+@experiments.command()
+@folder_argument
+@click.option("--times", metavar="K", type=int, default=3, show_default=True, help="How many reruns.")
+@servers
+@common
+def rerun(
+    *, folder: Path, times: int, db_path: Path, as_json: bool, quiet: bool, no_color: bool, **servers: str | None
+) -> int:  # fmt: skip
+    """Run an experiment live K times, and say how its lift spreads; again to go on where it stopped."""
+    from rollout_local.experiments import rerun as library
+
+    with _live(db_path, quiet=quiet or as_json, color=not no_color) as (store, watch, stop):
+        found = library.rerun(folder, store, times, _given(servers), watch, stop)
+    spread = library.spread(folder, found)
+    if as_json:
+        print_json({"reruns": [_rerun_document(one) for one in found], "spread": spread})
+    else:
+        _print_reruns(found, spread)
+    return int(any(one.cell.lift is None for one in found))
 
 
 @experiments.command()
@@ -247,6 +280,35 @@ def _say(
 def _given(servers: Mapping[str, str | None]) -> dict[str, object]:
     """The operational settings that name local servers."""
     return {name: value for name, value in servers.items() if value is not None}
+
+
+@contextmanager
+def _live(db_path: Path, *, quiet: bool, color: bool) -> Iterator[tuple[Store, Watch, StopFlag]]:
+    """What runs of one experiment after the other need; Ctrl-C stops between two calls."""
+    from rollout_local.stop import StopFlag
+
+    stop = StopFlag()
+    with database(db_path, create=True) as store, interruptible(stop), shown(quiet=quiet, color=color) as watch:
+        yield store, watch, stop
+
+
+def _rerun_document(one: Rerun) -> dict[str, object]:
+    return {**vars(one.cell), "texts": one.texts, "texts_of_the_lock": one.shared}
+
+
+def _print_reruns(found: Sequence[Rerun], spread: Spread) -> None:
+    cells = [one.cell for one in found]
+    print_table(["rerun", "run", "status", "baseline", "best", "lift", "texts", "of them locked"], [
+        [number, cell.run_id, cell.status, cell.baseline, cell.best, cell.lift, one.texts, one.shared]
+        for number, (cell, one) in enumerate(zip(cells, found, strict=True), 1)
+    ])  # fmt: skip
+    mean, sd = (wording.signed(spread[name]) for name in ("lift_mean", "lift_sd"))
+    least, most = (wording.signed(spread[name]) for name in ("lift_least", "lift_most"))
+    locked = wording.signed(spread["locked_lift"])
+    click.echo(
+        f"\nLift on the holdout over {spread['n']} live reruns: mean {mean}, from {least} to {most} "
+        f"(sd {sd.lstrip('+')}); the locked run had {locked}."
+    )
 
 
 def _print_sweep(found: Sequence[Cell], groups: Sequence[Group]) -> None:

@@ -4,5 +4,6 @@ Reproducing replays the experiment's recording with no socket in a fresh databas
 digests are the same run: the same candidates, parents, proposals, trials and report.
 
 Reading order: `manifest` (what people write), `locking` (what the tool writes), `replay` (one against the other),
-`layout` (a folder made from a past run), `sweep` (a grid of runs).
+`layout` (a folder made from a past run), `live` (runs that ask models), `sweep` (a grid of them) and `rerun` (the same
+again, and how its lift spreads).
 """

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rollout_local.capabilities import load, publish
-from rollout_local.clock import now
 from rollout_local.domain.experiment import Lock, differences
-from rollout_local.domain.run import RunConfig, RunStatus
+from rollout_local.domain.run import RunStatus
 from rollout_local.errors import Paused, Refused
+from rollout_local.experiments.live import prepared
 from rollout_local.experiments.locking import (
     abridged,
     headline,
@@ -21,17 +20,16 @@ from rollout_local.experiments.locking import (
     write_lock,
 )
 from rollout_local.experiments.manifest import config_of, read_manifest
-from rollout_local.planning import environment
 from rollout_local.planning.fingerprint import versions
-from rollout_local.planning.setup import Setup, insert, prepare
+from rollout_local.planning.setup import insert
 from rollout_local.reports.differences import first_difference
 from rollout_local.reports.digest import Digest, Rows, digest_of, rows
 from rollout_local.reports.report import Report, parse
 from rollout_local.runs.progress import Watch
-from rollout_local.runs.runner import Outcome, execute
+from rollout_local.runs.runner import execute
 from rollout_local.stop import StopFlag
 from rollout_local.store import reads
-from rollout_local.store.schema import Store, open_store
+from rollout_local.store.schema import open_store
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def reproduce(folder: Path, database: Path, watch: Watch | None = None, stop: St
     manifest, lock = read_manifest(folder), read_lock(folder)
     config = config_of(manifest, folder).model_copy(update={"log_dir": str(database.resolve().parent / "log")})
     with open_store(database) as store:
-        setup = _prepared(store, config, folder, offline=True)
+        setup = prepared(store, config, folder, offline=True)
         inputs = input_hashes(setup, folder / manifest.recording)
         run_id = insert(store, setup)["id"]
         outcome = execute(store, run_id, folder=folder, watch=watch, stop=stop, strict=True)
@@ -93,26 +91,6 @@ def lock(folder: Path, database: Path, watch: Watch | None = None, stop: StopFla
     found = reproduce(folder, database, watch, stop)
     write_lock(folder, lock_of(found.digest.digest, found.digest.tables, found.inputs, found.report), found.rows)
     return found
-
-
-def record(folder: Path, database: Path, changes: Mapping[str, object], watch: Watch | None = None) -> Outcome:
-    """Run an experiment live and record it anew in place of its recording; `changes` name the servers to ask."""
-    manifest = read_manifest(folder)
-    update = {"record_mode": "all", "log_dir": str(database.resolve().parent / "log"), **changes}
-    config = config_of(manifest, folder).model_copy(update=update)
-    with open_store(database) as store:
-        setup = _prepared(store, config, folder, offline=False)
-        return execute(store, insert(store, setup)["id"], folder=folder, watch=watch)
-
-
-def _prepared(store: Store, config: RunConfig, folder: Path, *, offline: bool) -> Setup:
-    """The checked setup; a capability's folder is published first, since a run is of a published version."""
-    if config.capability is not None:
-        capability = load(folder / config.capability).capability
-        publish(store, capability, now())
-        config = config.model_copy(update={"capability": f"{capability.name}@{capability.version}"})
-    with environment.for_target(config, offline_keys=offline):
-        return prepare(config, folder, store)
 
 
 def _stopped(name: str, message: str, lock: Lock | None, inputs: Mapping[str, str]) -> str:

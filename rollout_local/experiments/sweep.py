@@ -7,36 +7,20 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
 from rollout_local.domain.identity import content_hash
-from rollout_local.domain.run import RunStatus
-from rollout_local.errors import InputError, NotFound
-from rollout_local.experiments.manifest import config_of, read_manifest
-from rollout_local.planning import environment
-from rollout_local.planning.setup import insert, prepare
+from rollout_local.errors import InputError
+from rollout_local.experiments.live import Cell, run_cell
+from rollout_local.experiments.manifest import read_manifest
 from rollout_local.reports.statistics import mean, standard_deviation
 from rollout_local.runs.progress import Watch
-from rollout_local.runs.runner import execute
-from rollout_local.store import reads
+from rollout_local.stop import StopFlag
 from rollout_local.store.schema import Store
 
 MOST_CELLS = 500
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run of a sweep. Scores are means in [0, 1], None where the run did not complete."""
-
-    settings: Mapping[str, object]
-    run_id: str
-    status: str
-    baseline: float | None
-    best: float | None
-    lift: float | None
 
 
 class Group(TypedDict):
@@ -62,7 +46,7 @@ def sweep(
     store: Store,
     changes: Mapping[str, object],
     watch: Watch | None = None,
-    on_cell: Callable[[Cell], None] = lambda _: None,
+    stop: StopFlag | None = None,
 ) -> list[Cell]:
     """Run every cell of an experiment's `[sweep]`, live; `changes` name servers and other operational settings.
 
@@ -76,8 +60,8 @@ def sweep(
         raise InputError(msg)
     done = []
     for settings in grid:
-        done.append(_run(folder, store, settings, changes, watch))
-        on_cell(done[-1])
+        name = f"{manifest.name}-{content_hash(dict(settings))[7:15]}"
+        done.append(run_cell(folder, store, name, settings, changes, watch, stop))
     return done
 
 
@@ -97,33 +81,3 @@ def _group(settings: Mapping[str, object], group: Sequence[Cell]) -> Group:
         "settings": dict(settings), "n": len(best), "best_mean": mean(best), "best_sd": standard_deviation(best),
         "lift_mean": mean(lift), "lift_sd": standard_deviation(lift),
     }  # fmt: skip
-
-
-def _run(
-    folder: Path, store: Store, settings: Mapping[str, object], changes: Mapping[str, object], watch: Watch | None
-) -> Cell:
-    manifest = read_manifest(folder)
-    name = f"{manifest.name}-{content_hash(dict(settings))[7:15]}"
-    varied = manifest.model_copy(update={"run": {**manifest.run, **settings}})
-    update = {"record_mode": "new_episodes", "recording": None, "name": name, **changes}
-    config = config_of(varied, folder).model_copy(update=update)
-    try:
-        run_id = reads.run(store, name)["id"]
-    except NotFound:
-        with environment.for_target(config, offline_keys=False):
-            run_id = insert(store, prepare(config, folder, store))["id"]
-    if reads.run(store, run_id)["status"] != RunStatus.COMPLETED:
-        execute(store, run_id, folder=folder, watch=watch, changes=dict(changes))
-    return _cell(store, run_id, settings)
-
-
-def _cell(store: Store, run_id: str, settings: Mapping[str, object]) -> Cell:
-    row = reads.run(store, run_id)
-    baseline, best = (_holdout(store, one) for one in (row["baseline_candidate_id"], row["best_candidate_id"]))
-    if row["status"] != RunStatus.COMPLETED or baseline is None or best is None:
-        return Cell(dict(settings), run_id, row["status"], baseline, None, None)
-    return Cell(dict(settings), run_id, row["status"], baseline, best, best - baseline)
-
-
-def _holdout(store: Store, candidate_id: int | None) -> float | None:
-    return None if candidate_id is None else reads.candidate(store, candidate_id)["holdout_mean"]

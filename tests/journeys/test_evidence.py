@@ -156,6 +156,37 @@ def test_an_empty_experiment_reads_back_whatever_its_name(make_project: Make) ->
     assert [row["name"] for row in project.document("experiments", "list")] == ['mine "ü"']
 
 
+def test_reruns_show_how_the_lift_spreads_and_go_on_where_they_stopped(
+    finished: tuple[Project, str], simulate: Simulate
+) -> None:
+    project, run_id = finished
+    project.rollout("experiments", "new", "mine", "--from-run", run_id)
+    simulator = simulate()
+    servers = ["--task-api-base", simulator.url, "--reflection-api-base", simulator.url]
+    first = project.document("experiments", "rerun", "experiments/mine", "--times", "2", *servers)
+    locked = project.document("experiments", "list")[0]
+    lifts = [one["lift"] for one in first["reruns"]]
+    assert len(set(lifts)) == 1, "a simulator says the same again"
+    assert first["spread"] == {
+        "n": 2, "lift_mean": lifts[0], "lift_sd": 0.0, "lift_least": lifts[0], "lift_most": lifts[0],
+        "locked_lift": pytest.approx(lifts[0]),
+    }  # fmt: skip
+    assert [(one["texts"], one["texts_of_the_lock"]) for one in first["reruns"]] == [
+        (one["texts"],) * 2 for one in first["reruns"]
+    ]
+    asked = simulator.calls()["total"]
+    second = project.document("experiments", "rerun", "experiments/mine", "--times", "3", *servers)
+    assert [one["run_id"] for one in second["reruns"]][:2] == [one["run_id"] for one in first["reruns"]]
+    assert simulator.calls()["total"] == asked + asked // 2
+    assert project.document("experiments", "list")[0] == locked, "what is shipped is left alone"
+    said = project.rollout("experiments", "rerun", "experiments/mine", *servers).stdout
+    assert f"over 3 live reruns: mean {lifts[0]:+.3f}, from {lifts[0]:+.3f} to {lifts[0]:+.3f} (sd 0.000)" in said
+    assert simulator.calls()["total"] == asked + asked // 2
+    refused = project.rollout("experiments", "rerun", "experiments/mine", "--times", "0", *servers)
+    assert refused.returncode == 2
+    assert "--times 0 is not from 1 to 100" in refused.stderr
+
+
 def test_a_sweep_runs_every_cell_once_and_shows_the_spread(finished: tuple[Project, str]) -> None:
     project, run = finished
     project.document("experiments", "new", "mine", "--from-run", run)

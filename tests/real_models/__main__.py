@@ -22,7 +22,7 @@ from pathlib import Path
 import orjson
 
 from rollout_local.domain.run import RunStatus
-from rollout_local.experiments import locking, manifest, replay
+from rollout_local.experiments import live, locking, manifest, replay
 from rollout_local.models import keep_libraries_offline
 from rollout_local.recordings import show
 from rollout_local.runs.progress import Silent
@@ -75,7 +75,7 @@ def rerun(folder: Path, scratch: Path, python: Path, *, write: bool) -> None:
         asked = models_of(folder)
         urls = {name: servers.enter_context(served(python, name)) for name in dict.fromkeys(asked.values())}
         bases = {f"{role}_api_base": urls[name] for role, name in asked.items()}
-        outcome = replay.record(work, scratch / f"{folder.name}.db", bases, Silent())
+        outcome = live.record(work, scratch / f"{folder.name}.db", bases, Silent())
     if outcome.status is not RunStatus.COMPLETED:
         sys.exit(f"{folder.name}: {outcome.status}: {outcome.message}")
     print(f"{folder.name}: live in {time.monotonic() - begun:.0f} s")

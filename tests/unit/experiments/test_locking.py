@@ -11,7 +11,7 @@ import pytest
 
 from rollout_local.domain.experiment import LOCK_SCHEMA, Lock
 from rollout_local.errors import InputError
-from rollout_local.experiments import layout, locking, sweep
+from rollout_local.experiments import layout, live, locking, sweep
 from rollout_local.reports.digest import FORMAT, Rows
 from rollout_local.reports.report import Report
 
@@ -157,9 +157,9 @@ def test_a_grid_is_every_combination_in_the_order_written() -> None:
 
 
 def test_a_summary_is_over_seeds_and_leaves_out_what_did_not_complete() -> None:
-    def cell(seed: int, auto: str, best: float | None) -> sweep.Cell:
+    def cell(seed: int, auto: str, best: float | None) -> live.Cell:
         lift = None if best is None else best - 0.25
-        return sweep.Cell({"seed": seed, "auto": auto}, f"opt_{seed}", "completed", 0.25, best, lift)
+        return live.Cell({"seed": seed, "auto": auto}, f"opt_{seed}", "completed", 0.25, best, lift)
 
     found = sweep.summary(
         [cell(0, "light", 0.5), cell(1, "light", 1.0), cell(2, "light", None), cell(0, "heavy", None)]
