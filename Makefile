@@ -74,8 +74,8 @@ faults: $(VENV)/test-installed ## the long fault suite (minutes)
 versions: $(VENV)/installed ## the short journey with the versions that people have (minutes; ROWS="lowest openai-2")
 	$(BIN)/python -m tests.versions $(ROWS)
 
-bench: $(VENV)/test-installed ## ratios against plain dspy.GEPA and plain vcrpy, in one run
-	$(BIN)/python -m tests.bench
+bench: $(VENV)/test-installed ## ratios against plain dspy.GEPA and plain vcrpy, in one run (BEFORE=revision: an older build, too)
+	BEFORE=$(BEFORE) $(BIN)/python -m tests.bench
 
 record: $(VENV)/installed ## make the shipped recordings again, from the simulator, and their locks
 	$(BIN)/python -m tests.record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 
 from rollout_local.models import keep_libraries_offline
@@ -13,7 +14,7 @@ def main() -> None:
     keep_libraries_offline()  # before DSPy and litellm are imported
     from tests.bench import durability, search, ui
 
-    search.print_rows(search.measure())
+    search.print_rows(search.measure(before=os.environ.get("BEFORE") or None))
     print()
     durability.main()
     if importlib.util.find_spec("tests.bench.recordings") is not None:

@@ -1,6 +1,7 @@
 """What a run costs beside plain `dspy.GEPA`, in one run: `python -m tests.bench`.
 
-Ours is the whole product (`rollout.run`): everything stored, everything recorded, in a temporary folder. Plain is
+Ours is the whole product (`rollout.run`): everything stored, everything recorded, in a temporary folder (`whole_run`);
+with `BEFORE=REVISION` an older build of it is a third side. Plain is
 `dspy.GEPA` on the same experiment, seed and simulator, with the passes that the product makes besides its search (the
 baseline over train and holdout, the best over holdout) done by a thread pool. Both execute the same trials but for the
 last batch, which plain GEPA may begin beyond its budget; so time per execution is shown as well. The simulator is a
@@ -10,15 +11,16 @@ child process, so that nobody shares its interpreter lock.
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,10 +35,13 @@ from rollout_local.domain.target import AgentResult
 from rollout_local.models import keep_libraries_offline
 from rollout_local.targets.registry import load_modules
 from rollout_local.verifiers.grade import grade, read_spec
+from tests.bench.whole_run import TARGET
 from tests.contracts.plain_gepa import Question, plain_gepa
 
-EXPERIMENT = Path(__file__).parents[2] / "experiments" / "facility-triage"
-TARGET = "facility-triage"
+ROOT = Path(__file__).parents[2]
+EXPERIMENT = ROOT / "experiments" / "facility-triage"
+Side = Callable[[str, int, int], float]
+"""Takes address, budget and threads; gives the best's mean on the holdout."""
 BUDGET = 150
 THREADS = 4
 ROUNDS = 3
@@ -73,6 +78,8 @@ class Row:
     latency_ms: float
     ours: Timing
     plain: Timing
+    before: Timing | None = None
+    """The build that was asked to be compared with."""
 
     @property
     def ratio(self) -> float:
@@ -85,22 +92,30 @@ class Row:
 
 
 def measure(
-    latencies_ms: Sequence[float] = LATENCIES_MS, *, budget: int = BUDGET, threads: int = THREADS, rounds: int = ROUNDS
-) -> list[Row]:
-    """One row per latency; the sides take turns, after a short run of each that loads what is loaded once."""
+    latencies_ms: Sequence[float] = LATENCIES_MS, *, budget: int = BUDGET, threads: int = THREADS, rounds: int = ROUNDS,
+    before: str | None = None,
+) -> list[Row]:  # fmt: skip
+    """One row per latency; the sides take turns, after a short run of each that loads what is loaded once.
+
+    `before` is a revision of this repository to measure, too.
+    """
     keep_libraries_offline()
     if TARGET not in [target.id for target in rollout.list_optimization_targets()]:
         load_modules(["target"], EXPERIMENT)
     rows = []
-    for latency in latencies_ms:
-        with simulator(latency) as url:
-            for side in (_ours, run_plain):
-                side(url, 5, threads)
-            times: dict[Any, list[Timing]] = {_ours: [], run_plain: []}
-            for _ in range(rounds):
-                for side, taken in times.items():
-                    taken.append(_timed(side, url, budget, threads))
-        rows.append(Row(latency, _median(times[_ours]), _median(times[run_plain])))
+    with ExitStack() as stack:
+        sides: dict[str, Side] = {"ours": stack.enter_context(ours(ROOT)), "plain": run_plain}
+        if before is not None:
+            sides["before"] = stack.enter_context(ours(stack.enter_context(checkout(before))))
+        for latency in latencies_ms:
+            with simulator(latency) as url:
+                for side in sides.values():
+                    side(url, 5, threads)
+                times: dict[str, list[Timing]] = {name: [] for name in sides}
+                for _ in range(rounds):
+                    for name, side in sides.items():
+                        times[name].append(_timed(side, url, budget, threads))
+            rows.append(Row(latency, **{name: _median(taken) for name, taken in times.items()}))
     return rows
 
 
@@ -110,39 +125,49 @@ def print_rows(rows: Sequence[Row]) -> None:
     columns = f"{'seconds':>8} {'executions':>11} {'reflections':>12} {'ms each':>8}  {'best':>5}"
     print(f"{'latency':>8}  {'side':<10} {columns}")
     for row in rows:
-        for name, timing in (("ours", row.ours), ("dspy.GEPA", row.plain)):
+        for name, timing in (("ours", row.ours), ("dspy.GEPA", row.plain), ("before", row.before)):
+            if timing is None:
+                continue
             print(
                 f"{row.latency_ms:>5g} ms  {name:<10} {timing.seconds:>8.2f} {timing.executions:>11} "
                 f"{timing.reflections:>12} {timing.per_execution_ms:>8.2f}  {timing.best:>5.3f}"
             )
-        print(f"{'':>8}  ratio {row.ratio:.2f} (per execution {row.ratio_per_execution:.2f})")
+        older = f"; of the build before {row.ours.seconds / row.before.seconds:.2f}" if row.before else ""
+        print(f"{'':>8}  ratio {row.ratio:.2f} (per execution {row.ratio_per_execution:.2f}){older}")
 
 
 # -- the two sides
 
 
-def _ours(url: str, budget: int, threads: int) -> float:
+@contextmanager
+def ours(build: Path) -> Iterator[Side]:
+    """The whole product as it is in a checkout of ours, in a process of its own."""
+    command = [sys.executable, "-P", str(Path(__file__).with_name("whole_run.py")), str(EXPERIMENT)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        env={**os.environ, "PYTHONPATH": str(build)},
+    ) as child:  # fmt: skip
+        assert child.stdin is not None
+        assert child.stdout is not None
+
+        def run(url: str, budget: int, threads: int) -> float:
+            child.stdin.write(json.dumps({"url": url, "budget": budget, "threads": threads}) + "\n")
+            child.stdin.flush()
+            return float(json.loads(child.stdout.readline())["best"])
+
+        yield run
+        child.stdin.close()
+
+
+@contextmanager
+def checkout(revision: str) -> Iterator[Path]:
+    """An older build of ours, in a folder that goes with the block."""
     with tempfile.TemporaryDirectory() as folder:
-        result = rollout.run(
-            TARGET,
-            dataset="datasets/facility",
-            verifier="verifier.json",
-            splits_file="splits.json",
-            folder=EXPERIMENT,
-            db=Path(folder, "rollout.db"),
-            log_dir=str(Path(folder, "log")),
-            reflection_model="openai/sim-reflection",
-            task_model="openai/sim-student",
-            reflection_api_base=url,
-            task_api_base=url,
-            max_metric_calls=budget,
-            concurrency=threads,
-            simulated=True,
-        )
-        assert result.status == "completed", result.message
-        assert Path(folder, "log", "recording.yaml").stat().st_size > 0
-    assert result.report is not None
-    return float(result.report["best"]["holdout"]["mean"])
+        subprocess.run(["git", "worktree", "add", "--detach", "--quiet", folder, revision], cwd=ROOT, check=True)
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["git", "worktree", "remove", "--force", folder], cwd=ROOT, check=True)
 
 
 def run_plain(url: str, budget: int, threads: int) -> float:
@@ -195,7 +220,7 @@ def run_plain(url: str, budget: int, threads: int) -> float:
 # -- measuring
 
 
-def _timed(side: Any, url: str, budget: int, threads: int) -> Timing:
+def _timed(side: Side, url: str, budget: int, threads: int) -> Timing:
     _post(url, "/-/reset")
     began = time.perf_counter()
     best = side(url, budget, threads)
