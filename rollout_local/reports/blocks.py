@@ -62,10 +62,15 @@ class Side:
     output: str
     feedback: str
 
+    def said_beside(self, other: Side) -> str:
+        """The line of feedback that tells this side from the other one; the first where there is none."""
+        lines = self.feedback.splitlines()
+        return next((line for line in lines if line not in other.feedback.splitlines()), lines[0] if lines else "")
+
 
 @dataclass(frozen=True)
 class Case:
-    """One task under both texts. Short formats show scores and the first line of feedback."""
+    """One task under both texts. Short formats show scores and the line of feedback that differs."""
 
     task: str
     lift: str

@@ -107,9 +107,9 @@ def _lines(block: Lines) -> RenderableType:
 def _case(block: Case) -> RenderableType:
     text = Text().append(f"{block.lift}", _STYLES[block.tone])
     text.append(visible(f"  {block.task}  {block.before.score} to {block.after.score}"))
-    for name, side in (("was", block.before), ("now", block.after)):
+    for name, side, other in (("was", block.before, block.after), ("now", block.after, block.before)):
         if side.feedback.strip():
-            text.append(f"\n        {name}: {first_line(side.feedback, 160)}", "dim")
+            text.append(f"\n        {name}: {first_line(side.said_beside(other), 160)}", "dim")
     return text
 
 

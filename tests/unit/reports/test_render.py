@@ -214,3 +214,13 @@ def test_visible_keeps_what_is_read_and_spells_what_acts():
     assert one_line("abcdef", 4) == "abc…"
     assert first_line("\n \n first\nsecond") == "first"
     assert first_line("") == ""
+
+
+def test_of_several_lines_of_feedback_the_one_that_tells_the_sides_apart_is_shown(report):
+    case = report["improved"][0]
+    case["baseline"]["feedback"], case["best"]["feedback"] = "short: too long\nlabel: wrong", "short: too long"
+    shown = render.as_text(report, 100, False)
+    assert "was: label: wrong" in shown
+    assert "now: short: too long" in shown
+    case["best"]["feedback"] = ""
+    assert "was: short: too long" in render.as_text(report, 100, False)
