@@ -1,0 +1,50 @@
+"""A gateway as companies have one: `gateway.py BEHIND PATH KEY` serves BEHIND under PATH to those who have the key.
+
+A process of its own, since what it asks is no request of a run's. It prints its port.
+"""
+
+import sys
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+BEHIND, PATH, KEY = sys.argv[1:] if __name__ == "__main__" else ("", "", "")
+
+
+class Gateway(BaseHTTPRequestHandler):
+    """Forwards GET and POST; 401 without the key, 404 elsewhere."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self._forward(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def do_GET(self) -> None:
+        self._forward(None)
+
+    def _forward(self, body: bytes | None) -> None:
+        if self.headers["Authorization"] != f"Bearer {KEY}":
+            self._answer(401, b'{"error": {"message": "no such key"}}')
+        elif not self.path.startswith(f"{PATH}/"):
+            self._answer(404, b'{"error": {"message": "nothing is here"}}')
+        else:
+            asked = urllib.request.Request(
+                BEHIND + self.path.removeprefix(PATH), body, {"Content-Type": "application/json"}
+            )
+            with urllib.request.urlopen(asked) as reply:
+                self._answer(reply.status, reply.read())
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+if __name__ == "__main__":
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Gateway)
+    print(server.server_port, flush=True)
+    server.serve_forever()
