@@ -35,9 +35,10 @@ def check(
     journal (trials, reflections, candidates, proposals, events, reports, the set-up), contents against the hashes
     that name them, the roll-ups, and the end of each journal against the run's log_dir.
 
-    Not noticed are edits of: times, marks of the owner (name, tags, note, archive), projects, places of files, the sum
-    of a run's cost, the source text kept of a target, steps of traces, points of series, leases, the list of deleted
-    runs. A chain has no key: it finds accidents, not forgers.
+    Not noticed are edits of: times, marks of the owner (name, tags, note, archive), projects, places of files,
+    messages, the sum of a run's cost, how its attempts ended, its place in the queue; names, versions and sizes of
+    datasets and verifiers, the order of tasks; the modules and the source text kept of a target; steps of traces,
+    points of series, leases, the list of deleted runs. A chain has no key: it finds accidents, not forgers.
     Against forgers, `rollout db seal --sign-with KEY` and keep its file elsewhere.
     """
     from rollout_local.afterwards import journal_heads

@@ -115,6 +115,13 @@ def candidate(store: Store, candidate_id: int) -> CandidateRow:
     return _whole(store, row)
 
 
+def find_candidate(store: Store, run_id: str, attempt: int, number: int) -> CandidateRow | None:
+    """Candidate `number` of an attempt, or None; raises `StoreError` as `candidate` does."""
+    sql = "SELECT * FROM candidates WHERE run_id = ? AND attempt = ? AND number = ?"
+    row = store.first(CandidateRow, sql, (run_id, attempt, number))
+    return None if row is None else _whole(store, row)
+
+
 def _whole(store: Store, row: CandidateRow) -> CandidateRow:
     if not candidate_fits(row):
         msg = (
@@ -311,13 +318,13 @@ def leader(store: Store, run_id: str, attempt: int) -> int | None:
 
 def candidate_numbered(store: Store, run: RunRow, number: int) -> CandidateRow:
     """A candidate of the newest attempt by its number; raises `NotFound` naming those there are."""
-    found = [row for row in candidates(store, run["id"], run["attempt"]) if row["number"] == number]
-    if not found:
+    found = find_candidate(store, run["id"], run["attempt"], number)
+    if found is None:
         last = len(candidates(store, run["id"], run["attempt"])) - 1
         there = f"its candidates are 0 to {last}" if last >= 0 else "it has none yet"
         msg = f"run {run['id']} has no candidate {number}; {there}"
         raise NotFound(msg)
-    return found[0]
+    return found
 
 
 def newest_report(store: Store, run_id: str, attempt: int) -> str | None:

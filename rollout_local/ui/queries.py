@@ -14,7 +14,7 @@ from rollout_local.store import reads, run_search
 from rollout_local.store.holders import Holder
 from rollout_local.store.lease import holder_of
 from rollout_local.store.reads import RUN_COLUMNS
-from rollout_local.store.row_types import CandidateRow, RunRow, ShortRun
+from rollout_local.store.row_types import RunRow, ShortRun
 from rollout_local.store.schema import Store
 from rollout_local.store.selected_types import Count, JudgedProposal
 from rollout_local.ui.shown_rows import (
@@ -117,12 +117,6 @@ def candidates(store: Store, run_id: str, attempt: int) -> list[ShortCandidate]:
     """Candidates of an attempt without their texts, in the order of proposal."""
     sql = "SELECT " + _CANDIDATE + " FROM candidates WHERE run_id = ? AND attempt = ? ORDER BY number"
     return store.select(ShortCandidate, sql, (run_id, attempt))
-
-
-def candidate(store: Store, run_id: str, attempt: int, number: int) -> CandidateRow | None:
-    """One candidate with its texts."""
-    sql = "SELECT * FROM candidates WHERE run_id = ? AND attempt = ? AND number = ?"
-    return store.first(CandidateRow, sql, (run_id, attempt, number))
 
 
 def candidate_row(store: Store, candidate_id: int | None) -> ShortCandidate | None:

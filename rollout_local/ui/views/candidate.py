@@ -67,7 +67,7 @@ def show(visit: Visit) -> Page:
     """`?against=` names what it is compared with: `parent`, `baseline`, `best` or a number."""
     run = run_visit(visit)
     number = int(visit.names["number"])
-    row = queries.candidate(run.store, run.id, run.attempt, number)
+    row = reads.find_candidate(run.store, run.id, run.attempt, number)
     if row is None:
         msg = f"Run {run.id} has no candidate {number}; it has {len(run.candidates)}."
         raise Missing(msg)

@@ -362,7 +362,12 @@ def test_what_is_undecided_is_promoted_by_force_alone(store, code_run, tmp_path)
 def test_the_stored_report_is_the_one_that_is_asked(store, code_run, tmp_path):
     run = code_run()
     gate = {"name": "confidence", "asked": 0.9, "seen": 0, "met": False, "sentence": "Not enough."}
-    report = json.dumps({"format": FORMAT, "gates": [gate], "verdict": {"luck_sentence": ""}})
+    texts = [
+        {"number": row["number"], "components": json.loads(row["components_json"])}
+        for row in reads.candidates(store, run["id"], run["attempt"])
+    ]
+    sides = {"baseline": texts[0], "best": texts[1]}
+    report = json.dumps({**sides, "format": FORMAT, "gates": [gate], "verdict": {"luck_sentence": ""}})
     lifecycle.add_report(store, run["id"], run["attempt"], report, AT)
     assert refusal(store, run, to=tmp_path / "p").startswith("Not enough. Go on")
 

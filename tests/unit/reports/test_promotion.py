@@ -5,7 +5,7 @@ import pytest
 
 from rollout_local.domain.identity import canonical_json
 from rollout_local.domain.run import Phase, RunStatus, StopReason, TrialOutcome
-from rollout_local.errors import InputError
+from rollout_local.errors import InputError, StoreError
 from rollout_local.reports import promotion
 from rollout_local.reports.digest import digest
 from rollout_local.reports.evidence import gather
@@ -372,3 +372,13 @@ def test_only_the_newest_attempt_is_reported(improved, store):
     lifecycle.set_candidates(store, improved.run_id, baseline=improved.ids[0])
     report = report_of(improved)
     assert (report["attempt"], report["baseline"]["holdout"]["n"]) == (2, 0)
+
+
+@pytest.mark.parametrize("side", ["baseline", "best"])
+def test_a_report_with_another_text_than_its_candidate_is_not_shown(improved, side):
+    report = report_of(improved)
+    report[side]["components"] = {name: f"{text} More." for name, text in report[side]["components"].items()}
+    lifecycle.add_report(improved.store, improved.run_id, improved.attempt, canonical_json(report), "2026")
+    said = rf"the report of run opt_test in .* has another text than its candidate {report[side]['number']}"
+    with pytest.raises(StoreError, match=said):
+        standing(improved.store, improved.run_id, improved.attempt, StoredRun(improved.row).config)

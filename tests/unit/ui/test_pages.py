@@ -509,3 +509,11 @@ def test_a_candidate_and_a_run_lead_to_their_trials(finished: Path, site: Open) 
     assert f'action="{link}" role="search"><input type="hidden" name="candidate" value="0">' in said
     assert f'href="{link}?candidate=0"' in said
     assert "<h3>Question</h3>" in said
+
+
+def test_a_text_that_was_changed_in_the_file_is_not_shown_as_the_candidates(copy: Path, site: Open) -> None:
+    change(copy, "UPDATE candidates SET text = text || ' Evil.' WHERE number = 1")
+    answer = site(copy).get(Links("/").candidate(copy.stem, run_of(copy), 1))
+    assert answer.status_code == 503
+    assert "the text of candidate 1" in answer.text
+    assert "Evil." not in answer.text

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rollout_local.domain.identity import content_hash
 from rollout_local.reports import promotion
 from rollout_local.store import lifecycle, reads
 from rollout_local.store.schema import open_store
@@ -151,8 +152,9 @@ def test_the_new_texts_are_copied_as_they_are_promoted(program: Path, site: Open
 def test_a_components_name_is_text_wherever_it_is_shown(program: Path, site: Open, name: str) -> None:
     for row in rows(program, "SELECT id, components_json FROM candidates"):
         texts = json.loads(row["components_json"])
-        renamed = json.dumps({name if part == "classify" else part: text for part, text in texts.items()})
-        change(program, ("UPDATE candidates SET components_json = ? WHERE id = ?", (renamed, row["id"])))
+        renamed = {name if part == "classify" else part: text for part, text in texts.items()}
+        sql = "UPDATE candidates SET components_json = ?, content_hash = ? WHERE id = ?"
+        change(program, (sql, (json.dumps(renamed), content_hash(renamed), row["id"])))
     change(program, ("UPDATE proposals SET component = ? WHERE component = 'classify'", (name,)))
     opened = site(program)
     for path in pages_of(program).values():

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from rollout_local.domain.target import Candidate
 from rollout_local.ui import readers
 from rollout_local.ui.datasettes import ACTION, judged
 from rollout_local.ui.guard import host_name
@@ -313,7 +314,6 @@ PAYLOADS = (
 )
 FREE_TEXT = {
     "runs": ("name", "project", "run_ref", "message", "target_id", "optimizer", "log_dir", "recording", "stop_reason"),
-    "candidates": ("text",),
     "trials": ("task_name", "feedback", "output", "error", "error_kind"),
     "candidate_tasks": ("task_name",),
     "tasks": ("name", "instruction"),
@@ -343,7 +343,6 @@ def poison(path: Path, payload: str, of_many: str = "1") -> None:
         for table, columns in FREE_TEXT.items() for column in columns
     ]  # fmt: skip
     statements += [
-        ("UPDATE candidates SET components_json = ?", (json.dumps({payload: f"a\n{payload}\nb"}),)),
         ("UPDATE proposals SET feedback_json = ?", (json.dumps([{"task": payload, "feedback": payload}]),)),
         (
             f"UPDATE trials SET checks_json = ? WHERE {of_many}",
@@ -361,7 +360,15 @@ def poison(path: Path, payload: str, of_many: str = "1") -> None:
         case |= {"task": payload, "instruction": payload, "input": {payload: payload}}
         case["best"] |= {"output": payload, "feedback": payload}
     report["verdict"] |= {"sentence": payload, "luck_sentence": payload}
-    report["best"] |= {"text": payload, "components": {payload: payload}}
+    texts = {
+        number: {payload: f"a\n{payload}\nb {number}"} for (number,) in rows(path, "SELECT number FROM candidates")
+    }
+    for number, components in texts.items():
+        made = Candidate(components=components)
+        sql = f"UPDATE candidates SET text = ?, components_json = ?, content_hash = ? WHERE number = {number}"
+        statements.append((sql, (made.text, json.dumps(components), made.content_hash)))
+    for side in (report["baseline"], report["best"]):
+        side |= {"text": payload, "components": texts[side["number"]]}
     report["checks"][0]["id"] = payload
     statements.append(("UPDATE reports SET report_json = ?", (json.dumps(report),)))
     change(path, ("INSERT INTO run_commands (run_id, action, actor, created_at) VALUES (?, 'retry', 'x', ?)",
