@@ -91,10 +91,13 @@ def keep_tracers_off() -> None:
         os.environ.setdefault(name, value)
 
 
-def load_client() -> None:
-    """Import what `complete` asks with; it takes seconds."""
+def load_client() -> Any:
+    """Import litellm, which `complete` asks with; it takes seconds. What it advises on errors is not printed."""
     keep_libraries_offline()
-    import litellm  # noqa: F401
+    import litellm
+
+    litellm.suppress_debug_info = True
+    return litellm
 
 
 def complete(
@@ -104,9 +107,7 @@ def complete(
 
     Nothing is retried or cached here.
     """
-    keep_libraries_offline()
-    import litellm
-
+    litellm = load_client()
     if api_base is not None:
         params = {"api_key": key_of(model) or DUMMY_KEY, **params, "api_base": api_base}
     if "tools" in params:  # or litellm imports its MCP gateway, which needs a package that is not there
@@ -180,9 +181,7 @@ def provider_problem(model: str) -> str:
     """In words, that litellm knows no provider for a model's name; empty where it does. Nothing is asked."""
     if model in _price_table() or ("/" in model and provider_of(model) in _priced_providers()):
         return ""
-    keep_libraries_offline()
-    import litellm
-
+    litellm = load_client()
     with contextlib.redirect_stdout(io.StringIO()):  # it prints a list of providers
         try:
             litellm.get_llm_provider(model)

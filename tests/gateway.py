@@ -1,5 +1,7 @@
 """A gateway as companies have one: `gateway.py BEHIND PATH KEY` serves BEHIND under PATH to those who have the key.
 
+With `--no-list` it has no list of models, as many have none.
+
 A process of its own, since what it asks is no request of a run's. It prints its port.
 """
 
@@ -7,7 +9,8 @@ import sys
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-BEHIND, PATH, KEY = sys.argv[1:] if __name__ == "__main__" else ("", "", "")
+BEHIND, PATH, KEY = sys.argv[1:4] if __name__ == "__main__" else ("", "", "")
+HAS_LIST = "--no-list" not in sys.argv
 
 
 class Gateway(BaseHTTPRequestHandler):
@@ -19,7 +22,10 @@ class Gateway(BaseHTTPRequestHandler):
         self._forward(self.rfile.read(int(self.headers["Content-Length"])))
 
     def do_GET(self) -> None:
-        self._forward(None)
+        if HAS_LIST:
+            self._forward(None)
+        else:
+            self._answer(404, b"no such page")
 
     def _forward(self, body: bytes | None) -> None:
         if self.headers["Authorization"] != f"Bearer {KEY}":

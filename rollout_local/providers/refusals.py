@@ -24,6 +24,11 @@ _FILTER = re.compile(
 _QUOTA = re.compile(
     r"insufficient_quota|exceeded your current quota|insufficient credits|insufficient balance|billing|credit balance"
 )
+_KEY = re.compile(
+    r"no_db_connection|no connected db|invalid_api_key|api_key_invalid|(?:invalid|incorrect|wrong) (?:proxy |api )?key"
+    r"|api key not valid|api key is (?:invalid|missing)"
+)
+_MODEL = re.compile(r"model_not_found|invalid model name|unknown model\b|no such model|not a valid model")
 _PER_MINUTE = re.compile(r"retryinfo|retrydelay|per[ _-]?minute|perminute|requests per|tokens per|retry in")
 _TYPES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("rate_limit", re.compile(r"rate.?limit|resource_exhausted|throttl|too_many_requests")),
@@ -45,6 +50,10 @@ def kind_of_status(status: int, body: object) -> str:
         return "context_length"
     if status in (400, 403, 422, 451) and _FILTER.search(text):
         return "content_filter"
+    if status in (400, 422) and _KEY.search(text):
+        return "auth"
+    if status in (400, 422) and _MODEL.search(text):
+        return "model_not_found"
     if status == 402 or (_QUOTA.search(text) and not _PER_MINUTE.search(text)):
         return "quota"
     return _STATUSES.get(status, "overload" if status >= 500 else "bad_request")

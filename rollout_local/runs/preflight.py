@@ -74,10 +74,8 @@ def of_server(base: str, model: str | None) -> Iterator[Finding]:
     server = server_at(base, model or "")
     yield from _of_server(server, model)
     name = model or (f"openai/{server.models[0]}" if server.models else None)
-    if name is not None and not server.problem:
-        asked = _Model("server", name if "/" in name else f"openai/{name}", base, {})
-        yield from _answers(asked)
-        yield from _steady(asked, 1)
+    if name is not None and _is_there(server):
+        yield from _answers_and_is_steady(_Model("server", name if "/" in name else f"openai/{name}", base, {}), 1)
 
 
 def _models(config: RunConfig) -> Iterator[_Model]:
@@ -96,17 +94,31 @@ def _of_model(model: _Model, need: Need | None, concurrency: int) -> Iterator[Fi
             return
         if need is not None:
             yield from _of_room(need, server)
+    if model.role == "task":
+        yield from _answers_and_is_steady(model, concurrency)
+    else:
+        yield from _answers(model)
+
+
+def _answers_and_is_steady(model: _Model, concurrency: int) -> Iterator[Finding]:
     answered = list(_answers(model))
     yield from answered
-    if model.role == "task" and all(status == "ok" for _, status, _ in answered):
+    if all(status == "ok" for _, status, _ in answered):
         yield from _steady(model, concurrency)
+
+
+def _is_there(server: ModelServer) -> bool:
+    """It answered, be it that it has no list of models: not every server has one."""
+    return not server.problem or server.problem.startswith("HTTP")
 
 
 def _of_server(server: ModelServer, model: str | None) -> Iterator[Finding]:
     if server.problem:
-        has_none = server.problem.startswith("HTTP")
-        remedy = "" if has_none else "; start the server, or correct the address"
-        yield "connect", "warn" if has_none else "fail", f"{server.base}: no list of models ({server.problem}){remedy}"
+        no_list = f"{server.base}: no list of models ({server.problem})"
+        if _is_there(server):
+            yield "connect", "warn", no_list if model else f"{no_list}; name one with --model to have it asked"
+        else:
+            yield "connect", "fail", f"{no_list}; start the server, or correct the address"
         return
     names = ", ".join(server.models[:SHOWN]) or "no names"
     context = f"; it holds {server.context} tokens of a prompt and its answer" if server.context else ""

@@ -108,6 +108,13 @@ WITH_A_STATUS = [
     (422, "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096", "context_length"),
     (400, "Trying to keep the first 5000 tokens when context the overflows.", "context_length"),
     (500, "Context size has been exceeded.", "context_length"),
+    (400, {"error": {"message": "No connected db.", "type": "no_db_connection", "param": None, "code": "400"}}, "auth"),
+    (400, {"error": {"code": 400, "message": "API key not valid. Please pass a valid API key.", "status":
+                     "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}}, "auth"),
+    (400, {"error": {"message": "Invalid model name passed in model=studnt. Call `/v1/models` to view available models "
+                     "for your key.", "type": "None", "param": "None", "code": "400"}}, "model_not_found"),
+    (400, {"error": {"message": "invalid temperature: the model wants 0 to 1", "type": "invalid_request_error"}},
+     "bad_request"),
     (400, {"error": {"code": "invalid_prompt", "message": "Invalid prompt"}}, "content_filter"),
     (403, {"error": {"message": "Your input was flagged by moderation"}}, "content_filter"),
     (400, {"code": "data_inspection_failed", "message": "Input data may contain inappropriate content."},
