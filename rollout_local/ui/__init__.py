@@ -4,8 +4,9 @@ An entry point loads this into every Datasette of the environment, so each hook 
 ours is attached and otherwise stays silent. The pages have their own templates, style and threads; Datasette serves
 the same file beside them for every question that they do not answer.
 
-Reading order: `routes` (addresses), `visit` (what a view gets), `views/` (one module a page), `draw/` (SVG),
-`guard` (who is let in), `datasettes` (0.65 and 1.0), `readers` (how a file is read that another process writes).
+Reading order: `routes` (addresses), `visit` (what a view gets), `views/` (one module a page), `draw/` (SVG), `guard`
+(who is let in), `cells` (from Datasette's tables back to ours), `datasettes` (0.65 and 1.0), `readers` (how a file is
+read that another process writes).
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from datasette import hookimpl
+from markupsafe import Markup
 
-from rollout_local.ui import datasettes, describe, guard, readers
+from rollout_local.ui import cells, datasettes, describe, guard, readers
 from rollout_local.ui.links import Links
 from rollout_local.ui.routes import routes
 from rollout_local.ui.state import state_of
@@ -59,6 +61,16 @@ def database_actions(datasette: Datasette, database: str) -> list[dict[str, str]
     if database not in state_of(datasette).sources:
         return []
     return [{"href": Links(datasette.setting("base_url")).jobs(), "label": "Show as optimization runs"}]
+
+
+@_hook
+def render_cell(
+    row: Any, value: object, column: str, table: str | None, database: str, datasette: Datasette
+) -> Markup | None:
+    """Ids in Datasette's tables lead back to our pages."""
+    if database not in state_of(datasette).sources:
+        return None
+    return cells.link(Links(datasette.setting("base_url")), database, table, column, dict(row), value)
 
 
 @_hook

@@ -517,3 +517,42 @@ def test_a_text_that_was_changed_in_the_file_is_not_shown_as_the_candidates(copy
     assert answer.status_code == 503
     assert "the text of candidate 1" in answer.text
     assert "Evil." not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "leads_to"),
+    [
+        ("runs", "status", "runs/{run}"),
+        ("run_summary", "id", "runs/{run}"),
+        ("candidates", "run_id", "runs/{run}"),
+        ("leaderboard", "number", "runs/{run}/candidates/"),
+        ("trials", "trace_id", "traces/"),
+        ("trials", "task_name", "runs/{run}/task?name="),
+        ("trial_feed", "id", "trials/"),
+        ("traces", "name", "traces/"),
+        ("traces", "trial_id", "trials/"),
+    ],
+)
+def test_ids_in_datasettes_tables_lead_to_our_pages(
+    finished: Path, site: Open, table: str, column: str, leads_to: str
+) -> None:
+    opened = site(finished)
+    page = opened.text(f"/{finished.stem}/{table}?_size=3")
+    wanted = "/-/rollout/" + f"{finished.stem}/{leads_to}".format(run=run_of(finished))
+    links = [str(a.get("href")) for a in Markup(page).all("a") if wanted in str(a.get("href"))]
+    assert links, f"{table}.{column} is no link"
+    assert opened.get(links[0]).status_code == 200
+
+
+def test_a_hostile_id_in_datasettes_tables_is_text(copy: Path, site: Open) -> None:
+    change(copy, "PRAGMA foreign_keys=OFF", ("UPDATE traces SET name = ?", ('"><img src=x>',)))
+    found = Markup(site(copy).text(f"/{copy.stem}/traces?_size=3"))
+    assert found.all("img") == []
+    assert any("/-/rollout/" in str(a.get("href")) and "/traces/" in str(a.get("href")) for a in found.all("a"))
+
+
+def test_a_table_of_others_is_left_alone(finished: Path, site: Open) -> None:
+    opened = site(finished)
+    opened.sign_in()
+    page = opened.text(f"/{finished.stem}?sql=select+'x'+as+trial_id,+2+as+number")
+    assert f"/-/rollout/{finished.stem}/" not in page
