@@ -125,6 +125,11 @@ class RunVisit:
         """The run's own columns speak of this attempt."""
         return self.attempt == self.row["attempt"]
 
+    @property
+    def spent(self) -> int:
+        """Search calls of the newest attempt; of an older one nobody counted them."""
+        return self.row["metric_calls"] if self.is_newest else 0
+
     @cached_property
     def stored(self) -> StoredRun:
         """The run with its set-up."""

@@ -51,7 +51,8 @@ def best_so_far(best: Points, budget: int, spent: int, names: dict[float, int]) 
            el("circle", cx=x, cy=y, r=3.5, class_="mark best"))
         for (step, value), (x, y) in zip(points, placed, strict=True)
     ]  # fmt: skip
-    end = max(_x(min(spent, most), most), placed[-1][0])
+    spent = max(spent, points[-1][0])
+    end = _x(min(spent, most), most)
     label = (
         f"Best validation mean so far, from {number(baseline)} to {number(points[-1][1])} after {spent} of "
         f"{budget} search calls."
@@ -85,17 +86,19 @@ def train_and_val(candidates: Sequence[ShortCandidate]) -> Markup:
     )  # fmt: skip
 
 
-def overlaid(runs: Sequence[tuple[str, Points]]) -> Markup:
-    """Several runs' best validation means against calls, a dash pattern each."""
-    most = max((points[-1][0] for _, points in runs if points), default=1) or 1
+def overlaid(runs: Sequence[tuple[str, Points, int]]) -> Markup:
+    """Several runs' best validation means against calls, each to the call at which it ended; a dash pattern each."""
+    drawn = [
+        (place, name, points, max(spent, points[-1][0])) for place, (name, points, spent) in enumerate(runs) if points
+    ]
+    most = max((end for *_, end in drawn), default=1) or 1
     parts = []
-    for place, (name, points) in enumerate(runs):
-        if points:
-            placed = [(_x(step, most), _y(value)) for step, value in thinned(points)]
-            parts.append(el("path", d=steps(placed, _x(most, most)), class_=f"line run run-{place % 5}"))
-            parts.append(text(WIDTH - _RIGHT, placed[-1][1] - 5, name, "value", "end"))
+    for place, name, points, end in drawn:
+        placed = [(_x(step, most), _y(value)) for step, value in thinned(points)]
+        parts.append(el("path", d=steps(placed, _x(end, most)), class_=f"line run run-{place % 5}"))
+        parts.append(text(max(_x(end, most), _LEFT + 12), placed[-1][1] - 5, name, "value", "end"))
     label = "Best validation mean against search calls: " + ", ".join(
-        f"run {name} ends at {number(points[-1][1])}" for name, points in runs if points
+        f"run {name} ends at {number(points[-1][1])} after {end} calls" for _, name, points, end in drawn
     )
     return drawing(label, WIDTH, HEIGHT, _frame(), _ends("0", f"{most} calls"), joined(parts))
 

@@ -66,7 +66,7 @@ def show(visit: Visit) -> Page:
     if len(runs) > 1:
         context |= {
             "differing": _differing([_set_up(run) for run in runs]), "tasks": _tasks(sides)[:MOST_TASKS],
-            "chart": overlaid([(side["letter"], side["series"]) for side in sides]),
+            "chart": overlaid([(side["letter"], side["series"], side["run"].spent) for side in sides]),
             "prompts": [(side["letter"], differences(sides[0]["texts"], side["texts"])) for side in sides[1:]],
         }  # fmt: skip
     return Page("compare.html", context)

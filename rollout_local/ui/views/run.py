@@ -188,11 +188,10 @@ def _chart(run: RunVisit) -> Chart | None:
     names: dict[float, int] = {}
     for candidate, value in reads.series(run.store, run.id, run.attempt, "val_mean"):
         names.setdefault(value, candidate)
-    spent = run.row["metric_calls"] if run.is_newest else best[-1][0]
     rows: list[dict[str, float | None]] = [
         {"calls": step, "mean": value, "candidate": names.get(value)} for step, value in best
     ]
-    return {"svg": best_so_far(best, run.row["metric_call_budget"], spent, names), "rows": rows}
+    return {"svg": best_so_far(best, run.row["metric_call_budget"], run.spent, names), "rows": rows}
 
 
 def _train_and_val(run: RunVisit) -> Markup | None:

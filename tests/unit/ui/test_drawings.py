@@ -30,8 +30,8 @@ DRAWINGS = {
     "best": best_so_far([(0, 0.1), (30, 0.5)], 100, 60, {0.1: 0}),
     "beyond": best_so_far([(0, 0.1), (300, 1.0)], 100, 60, {}),
     "train": train_and_val(CANDIDATES),
-    "overlaid": overlaid([("A", [(0, 0.1), (10, 0.9)]), ("B", []), ("C", [(0, 0.3)])]),
-    "nothing overlaid": overlaid([("A", [])]),
+    "overlaid": overlaid([("A", [(0, 0.1), (10, 0.9)], 40), ("B", [], 9), ("C", [(0, 0.3)], 20)]),
+    "nothing overlaid": overlaid([("A", [], 0)]),
     "spark": spark([(0, 0.1), (10, 0.9)]),
     "trend": trend([(1, 1.0), (40, 1200.0)], "Search calls"),
     "a level trend": trend([(1, 0.0), (2, 0.0)], "Rejected proposals"),
@@ -146,3 +146,13 @@ def test_a_large_heat_map_joins_cells_of_one_shade() -> None:
     drawn = heat([(n, dict.fromkeys(tasks, 0.5)) for n in range(31)], tasks)
     assert drawn.count("<rect") == 31
     assert "<title>" not in drawn
+
+
+def test_each_of_several_runs_is_drawn_to_its_own_end():
+    drawn = overlaid([("A", [(0, 0.1), (10, 0.9)], 40), ("B", [(0, 0.2), (5, 0.4)], 20)])
+    assert "run A ends at 0.900 after 40 calls, run B ends at 0.400 after 20 calls" in drawn
+    ends = [float(path.rpartition("H")[2]) for path in re.findall(r'd="([^"]+)"', drawn)]
+    whole, half = ends
+    start = float(re.search(r'd="M([0-9.]+)', drawn)[1])
+    assert half - start == pytest.approx((whole - start) / 2, abs=0.2)
+    assert ">40 calls<" in drawn
