@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,11 +81,12 @@ class StoredParts:
 
 
 class LogDir:
-    """The folder of one run; writes are whole files."""
+    """The folder of one run; writes are whole files. Safe to use from many threads: their drafts have one name."""
 
     def __init__(self, path: Path, redactor: Redactor | None = None) -> None:
         self.path = path
         self._redactor = redactor or Redactor({})
+        self._writing = threading.Lock()
         self._folder: tuple[int, int] | None = None
         """The folder that `write_run` wrote to: who removes or renames it stops the run, and no other one is made."""
 
@@ -125,7 +127,7 @@ class LogDir:
         self._require_same_folder()
         try:
             path.parent.mkdir(parents=self._folder is None, exist_ok=True)
-            with replaced(path) as draft, open(draft, "x", encoding="utf-8", opener=_for_owner) as file:
+            with self._writing, replaced(path) as draft, open(draft, "x", encoding="utf-8", opener=_for_owner) as file:
                 file.write(text + "\n")
         except OSError as error:
             msg = f"{path} cannot be written ({error.strerror or error}); mend that and go on"

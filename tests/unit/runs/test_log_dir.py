@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -138,3 +139,14 @@ def test_a_document_that_was_damaged_is_refused(written: Path, damage: Callable[
     damage(document)
     with pytest.raises(InputError, match=r"run.json is damaged \(.*; the run cannot be rebuilt from it"):
         stored_parts(document, written)
+
+
+def test_many_threads_write_the_checkpoint(tmp_path: Path) -> None:
+    folder = LogDir(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        for written in [
+            pool.submit(folder.write_checkpoint, {"step": step, "text": "x" * 9000}) for step in range(400)
+        ]:
+            written.result()
+    assert json.loads((tmp_path / "checkpoint.json").read_text())["text"] == "x" * 9000
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.json"]
