@@ -21,6 +21,7 @@ from rollout_local.clock import new_id, now
 from rollout_local.domain.run import SPLITS, RunStatus, StopReason
 from rollout_local.errors import Cancelled, LeaseLost, Paused, RecordingMiss, Refused, StopSearch, TargetFailed
 from rollout_local.isolation.target import placed
+from rollout_local.library_logs import library_logs_off
 from rollout_local.planning import endpoint, environment, model_server
 from rollout_local.planning.fingerprint import versions
 from rollout_local.planning.module_import import asked_at_import
@@ -163,7 +164,7 @@ class _Runner:
                 log.caution(f"went on although the {name} changed (--accept-changed {name})")
             at, files = (self.run_id, attempt), filter(None, (self.store.path, recording.path))
             with (
-                environment.during(self.setup.config, *at), surroundings(files) as before,
+                environment.during(self.setup.config, *at), library_logs_off(), surroundings(files) as before,
                 placed(self.setup, self.folder, recording, self.stop, at) as self.target,
             ):  # fmt: skip
                 attempted = self._attempt(log, recording, wire, spend, fresh=anew)

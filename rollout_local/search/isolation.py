@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import Any
 import dspy
 
 from rollout_local.errors import StopSearch
+from rollout_local.library_logs import library_logs_off
 from rollout_local.search.engine import Signals
 
 
@@ -125,14 +125,10 @@ def own_prints_dropped() -> Iterator[None]:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """DSPy prints bars to stdout and logs every iteration: stdout is for results."""
-    loggers = [logging.getLogger(name) for name in ("dspy", "gepa")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)  # a failed trial is in the journal, with its words
     dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)
-    try:
-        with contextlib.redirect_stderr(_WithoutLoopBars(sys.stderr)), contextlib.redirect_stdout(_WithoutBars()):
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    with (
+        library_logs_off(),
+        contextlib.redirect_stderr(_WithoutLoopBars(sys.stderr)),
+        contextlib.redirect_stdout(_WithoutBars()),
+    ):
+        yield
