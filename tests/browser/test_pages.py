@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rollout_local.domain.target import Candidate
 from rollout_local.ui.links import Links
 from tests.browser.chromium import Tab
 from tests.browser.conftest import Served
-from tests.unit.ui.conftest import change, pages_of, run_of
+from tests.unit.ui.conftest import change, pages_of, rows, run_of
 
 AXE = (Path(__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 Serve = Callable[..., Served]
@@ -108,8 +110,12 @@ def test_hostile_text_runs_nothing(finished: Path, tmp_path: Path, serve: Serve,
     payload = "</script><script>document.title='ran'</script><img src=x onerror=\"document.title='ran'\">"
     change(copy, ("UPDATE runs SET name = ?, message = ?, status = 'running', heartbeat_at = ''", (payload, payload)),
            ("UPDATE trials SET feedback = ?, output = ?, task_name = ? || id", (payload, payload, payload)),
-           ("UPDATE candidates SET text = ?, components_json = json_object('instructions', ?)", (payload, payload)),
            ("UPDATE events SET message = ?", (payload,)))  # fmt: skip
+    compared = "SELECT baseline_candidate_id FROM runs UNION SELECT best_candidate_id FROM runs"  # the report has those
+    for row in rows(copy, f"SELECT id FROM candidates WHERE id NOT IN ({compared})"):
+        made = Candidate(components={"instructions": f"{payload} {row['id']}"})
+        kept = (made.text, json.dumps(dict(made.components)), made.content_hash, row["id"])
+        change(copy, ("UPDATE candidates SET text = ?, components_json = ?, content_hash = ? WHERE id = ?", kept))
     site, opened = serve(copy), tab()
     for name, path in pages_of(copy).items():
         opened.open(site.root + path)

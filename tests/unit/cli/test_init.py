@@ -20,6 +20,7 @@ from rollout_local.models import keep_libraries_offline, set_dummy_keys
 from rollout_local.simulator import Simulator, load_script
 from rollout_local.targets.registry import clear_optimization_targets, get_optimization_target, load_modules
 from rollout_local.verifiers import grade, read_spec, validate
+from tests.conftest import fresh_targets
 
 ROOT = Path(__file__).parents[3]
 
@@ -210,7 +211,8 @@ def test_a_starter_is_written_around_a_table_and_its_commands_work(
     parts = read_splits("splits.json")
     assert {name: len(names) for name, names in parts.items()} == {"train": 18, "val": 6, "holdout": 6}
     there = ["--task-api-base", "http://127.0.0.1:9/v1", "--reflection-api-base", "http://127.0.0.1:9/v1"]
-    result = CliRunner().invoke(cli, [*shlex.split(lines[0])[1:], *there])
+    with fresh_targets(folder / "mine"):
+        result = CliRunner().invoke(cli, [*shlex.split(lines[0])[1:], *there])
     assert result.exit_code == 0, result.output
     assert "train 18, val 6, holdout 6" in result.output
 
